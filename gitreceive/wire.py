@@ -1,0 +1,95 @@
+"""The one message between octo's small programs and octod: words, and open file descriptors.
+
+A Unix stream socket carries one message, then stays open as the sign that the caller lives:
+
+    4 bytes  length of the rest, big endian
+    words    joined by NUL: kind, the number of fields, key, value, ..., then the arguments
+
+The first byte carries the descriptors (SCM_RIGHTS): stdin, stdout, stderr of the caller, in this order.
+octod answers one line, "exit N\n", or for a question "yes TEXT\n" / "no\n". A caller that hangs up has gone.
+`_socket` and not `socket`: the latter's imports cost 12 ms, more than the whole program.
+"""
+
+import _socket
+from array import array
+
+LIMIT = 4 * 1024 * 1024  # bytes of one message
+
+
+class Malformed(Exception):
+    """The other side sent something that is no message."""
+
+
+def pack(kind: str, fields: "dict[str, str]", arguments: "list[str]") -> bytes:
+    words = [kind, str(len(fields)), *(w for pair in fields.items() for w in pair), *arguments]
+    body = b"\0".join(w.replace("\0", "").encode("utf-8", "surrogateescape") for w in words)
+    return len(body).to_bytes(4, "big") + body
+
+
+def unpack(body: bytes) -> "tuple[str, dict[str, str], list[str]]":
+    words = [w.decode("utf-8", "surrogateescape") for w in body.split(b"\0")]
+    try:
+        kind, count, rest = words[0], int(words[1]), words[2:]
+    except (IndexError, ValueError):
+        raise Malformed("no kind or count") from None
+    if not 0 <= 2 * count <= len(rest):
+        raise Malformed("fewer words than the count says")
+    pairs = rest[: 2 * count]
+    return kind, dict(zip(pairs[::2], pairs[1::2], strict=True)), rest[2 * count :]
+
+
+def send(sock: "_socket.socket", message: bytes, descriptors: "list[int]") -> None:
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", descriptors).tobytes())] if descriptors else []
+    sent = sock.sendmsg([message], rights)
+    sock.sendall(message[sent:])
+
+
+def receive(sock: "_socket.socket", most: int = 3) -> "tuple[bytes, list[int]]":
+    """Read one message's body and its descriptors (the caller closes them).
+
+    Raises Malformed; descriptors that came are closed then.
+    """
+    held = array("i")
+    data = b""
+    need = 4
+    try:
+        while len(data) < need:
+            part, rights, flags, _ = sock.recvmsg(65536, _socket.CMSG_SPACE(most * held.itemsize))
+            for level, kind, payload in rights:
+                if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                    held.frombytes(payload[: len(payload) - len(payload) % held.itemsize])
+            data += part
+            if not part or flags & _socket.MSG_CTRUNC:
+                raise Malformed("cut short")
+            if need == 4 and len(data) >= 4:
+                need = 4 + int.from_bytes(data[:4], "big")
+                if need > LIMIT:
+                    raise Malformed("too long")
+    except BaseException:
+        close(held.tolist())
+        raise
+    return data[4:need], held.tolist()
+
+
+def close(descriptors: "list[int]") -> None:
+    import os
+
+    for number in descriptors:
+        os.close(number)
+
+
+def call(path: str, message: bytes, descriptors: "list[int]") -> str:
+    """Ask octod at `path` and return its one-line answer; "" when it hung up without one. Raises OSError."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+        send(sock, message, descriptors)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = sock.recv(4096)
+            if not part:
+                return ""
+            answer += part
+        return answer[:-1].decode("utf-8", "surrogateescape")
+    finally:
+        sock.close()

@@ -1,0 +1,344 @@
+"""All that octo needs from the outside, as promises. Each has a test file in tests/contract/."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from octo.model import Service
+
+# --- Store: octo's memory -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Value:
+    data: bytes
+    version: int  # grows with every write of the key; never 0
+
+
+@dataclass(frozen=True)
+class Write:
+    """One part of an atomic multi-write. data None deletes; expect as in Store.put."""
+
+    key: str
+    data: bytes | None
+    expect: int | None = None
+
+
+class Store(Protocol):
+    def get(self, key: str) -> Value | None: ...
+
+    def put(self, key: str, data: bytes, *, expect: int | None = None) -> int:
+        """Write, and return the new version.
+
+        expect: None writes always; 0 only when absent; n only when the version is still n.
+        Raises Conflict when `expect` does not hold. Source: Consul KV `?cas=`.
+        """
+
+    def put_many(self, writes: Sequence[Write]) -> None:
+        """Do all writes or none. Raises Conflict when one `expect` does not hold."""
+
+    def delete(self, key: str) -> None:
+        """Remove the key; an absent key is no error."""
+
+    def list(self, prefix: str) -> Sequence[tuple[str, Value]]:
+        """Keys that start with `prefix`, with their values, sorted by key."""
+
+    def watch(self, prefix: str, since: int, timeout: float) -> int:
+        """Wait until something under `prefix` is newer than `since`, or `timeout` seconds passed.
+
+        Returns the newest version, to be handed in as the next `since`. 0 asks for it at once.
+        """
+
+    def lock(
+        self, key: str, *, holder: str, wait: float = 0, waiting: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold a lock for the body of a `with`; it dies with its process.
+
+        Waits up to `wait` seconds and tells `waiting` once who holds it. Raises Locked.
+        """
+
+    def holder(self, key: str) -> str | None:
+        """Who holds the lock now, in words; None when it is free."""
+
+
+# --- Registry: services that may get traffic ---------------------------------------------------------
+
+
+class Registry(Protocol):
+    def register(self, service: Service) -> None:
+        """Make the service known, passing from now on. The same id replaces."""
+
+    def deregister(self, id: str) -> None:
+        """Forget the service; an unknown id is no error."""
+
+    def services(self, name: str | None = None) -> Sequence[Service]:
+        """All services, or those of one name, sorted by id."""
+
+
+# --- Blobs: what is too big for the store -------------------------------------------------------------
+
+
+class Blobs(Protocol):
+    def put(self, name: str, chunks: Iterable[bytes]) -> int:
+        """Store whole or not at all; returns the size in bytes. The same name replaces."""
+
+    def get(self, name: str) -> Iterable[bytes]:
+        """The content in chunks. Raises NotFound."""
+
+    def delete(self, name: str) -> None: ...
+
+    def list(self, prefix: str) -> Sequence[str]: ...
+
+
+# --- Sandbox: one throw-away container per push ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limits:
+    memory: int  # bytes, no swap on top
+    cpus: float
+    pids: int
+    seconds: float  # wall clock
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Three open file descriptors that the sandboxed process gets as its own. Pipes or sockets only."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    id: str  # hex, unique
+    app: str  # App.id, for the label
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    repository: str  # host path of the app's repository, the only thing that stays; mounted at /app/repo.git
+    socket_dir: str  # host path, mounted read-only at /run/octo
+    limits: Limits
+
+
+class Sandbox(Protocol):
+    def run(self, spec: SandboxSpec, streams: Streams) -> int:
+        """Run argv as an unprivileged user with these streams and nothing else; return its exit code.
+
+        124 when the wall-clock limit struck, 137 when it was killed. Nothing is left when it returns.
+        Raises Unavailable when no sandbox can be had.
+        """
+
+    def stop(self, id: str) -> None:
+        """Kill the sandbox with all that runs in it. An unknown id is no error."""
+
+    def sweep(self, keep: Iterable[str]) -> Sequence[str]:
+        """Remove every sandbox of this octo but those in `keep`; returns the ids that were removed."""
+
+    def owns(self, id: str, pid: int) -> bool:
+        """Whether the process runs inside that sandbox, by its cgroup."""
+
+
+# --- Builder: a Dockerfile to an image -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    id: str  # Build.id
+    app: str  # App.id
+    tag: str  # name:tag the image gets
+    limits: Limits
+    output_limit: int  # bytes of output after which the build is ended
+
+
+class Builder(Protocol):
+    def build(
+        self, spec: BuildSpec, context: Iterable[bytes], output: Callable[[bytes], None], cancelled: Callable[[], bool]
+    ) -> str:
+        """Build the tar stream; hand its output on live; return the image's content id.
+
+        Raises BuildFailed (also for a limit, named) and Cancelled. Nothing is left of a failed build.
+        """
+
+    def sweep(self) -> Sequence[str]:
+        """Remove what an interrupted build of this octo left; returns what was removed."""
+
+
+# --- Runtime: app containers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Image:
+    id: str
+    ports: tuple[int, ...]  # TCP ports of EXPOSE, in the order of the Dockerfile where the engine keeps it
+    command: bool  # whether the image says what to run
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    name: str
+    image: str
+    app: str  # App.id
+    release: int
+    process: str
+    index: int
+    address: str | None  # None: no network of the apps, for one-off processes any free address
+    env: Mapping[str, str]
+    command: str | None = None  # for /bin/sh -c; None: the image's own
+    memory: int | None = None  # bytes
+    tty: bool = False
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container of octo as the engine sees it."""
+
+    id: str
+    name: str
+    app: str
+    release: int
+    process: str
+    index: int
+    address: str
+    state: str  # created, running, paused, restarting, exited, dead
+    exit_code: int
+    oom: bool
+    started_at: float
+    image: str
+
+
+class Runtime(Protocol):
+    def prepare(self) -> None:
+        """Make what containers need (the network). Twice is the same as once. Raises Unavailable."""
+
+    def addresses(self) -> Iterable[str]:
+        """Every IPv4 address that octo may allot, in order."""
+
+    def image(self, ref: str) -> Image | None: ...
+
+    def tag(self, image: str, ref: str) -> None: ...
+
+    def untag(self, ref: str) -> None:
+        """Drop the name, and the image with its last name. Absent or in use is no error."""
+
+    def start(self, spec: ContainerSpec) -> Running:
+        """Create and start. A left-over of the same name is removed first. Raises DeployFailed."""
+
+    def keep(self, name: str) -> None:
+        """From now on the engine itself restarts this container, also after a reboot."""
+
+    def inspect(self, name: str) -> Running | None: ...
+
+    def list(self, app: str | None = None) -> Sequence[Running]:
+        """This octo's containers, by exact labels, running or not, sorted by name."""
+
+    def listening(self, name: str) -> Sequence[tuple[str, int]]:
+        """The TCP (address, port) pairs on which the container's processes listen."""
+
+    def stop(self, name: str, grace: float) -> None:
+        """SIGTERM (or the image's signal), up to `grace` seconds, SIGKILL, remove. Absent is no error."""
+
+    def logs(self, name: str, *, tail: int, follow: bool) -> Iterable[bytes]:
+        """Raw lines "<RFC 3339 time> <text>", oldest first, stdout and stderr together."""
+
+    def attach(self, spec: ContainerSpec, streams: Streams, size: tuple[int, int]) -> int:
+        """Run a one-off container with these streams; return its exit code; remove it.
+
+        size: rows and columns of the terminal, when spec.tty.
+        """
+
+
+# --- Probe: is anybody there? --------------------------------------------------------------------------------
+
+
+class Probe(Protocol):
+    def http(self, address: str, port: int, path: str, host: str) -> int | None:
+        """GET, and return the status; 0 when it is open but does not speak HTTP; None when nobody listens."""
+
+
+# --- Router --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Route:
+    app: str  # AppName
+    id: str  # App.id
+    hosts: tuple[str, ...]
+    targets: tuple[str, ...] = ()  # "address:port"; none: the 503 page
+    release: int = 0
+
+
+@dataclass(frozen=True)
+class Tally:
+    served: int
+    failed: int  # answered by the router because no container did
+
+
+class Router(Protocol):
+    def start(self) -> None:
+        """Make the router serve what was applied last; a running one is adopted. Raises RouterFailed."""
+
+    def stop(self) -> None: ...
+
+    def apply(self, routes: Sequence[Route]) -> bool:
+        """Render, test, swap, reload, prove that only the new table answers. False: nothing was different.
+
+        Raises RouterFailed after the old table was put back.
+        """
+
+    def connections(self, targets: Iterable[str]) -> int:
+        """Open connections from the router to these "address:port" targets."""
+
+    def mark(self) -> int:
+        """A point in the access log, for `tally`."""
+
+    def tally(self, app: str, since: int) -> Tally: ...
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong with it now, a sentence each."""
+
+
+# --- Console, Clock --------------------------------------------------------------------------------------------
+
+
+class Console(Protocol):
+    def step(self, text: str) -> None:
+        """"-----> text", a new step."""
+
+    def detail(self, text: str) -> None:
+        """Seven spaces and the text."""
+
+    def error(self, text: str) -> None:
+        """" !     text"."""
+
+    def result(self, text: str) -> None:
+        """"=====> text", the last word."""
+
+    def raw(self, data: bytes) -> None:
+        """Output of a program, whole lines, made safe for a terminal."""
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the pipelines are given."""
+
+    store: Store
+    registry: Registry
+    blobs: Blobs
+    sandbox: Sandbox
+    builder: Builder
+    runtime: Runtime
+    probe: Probe
+    router: Router
+    clock: Clock
+    extra: Mapping[str, str] = field(default_factory=dict)
