@@ -20,6 +20,10 @@ class Malformed(Exception):
     """The other side sent something that is no message."""
 
 
+class Gone(Exception):
+    """Nobody reads the caller's output any more."""
+
+
 def pack(kind: str, fields: "dict[str, str]", arguments: "list[str]") -> bytes:
     words = [kind, str(len(fields)), *(w for pair in fields.items() for w in pair), *arguments]
     body = b"\0".join(w.replace("\0", "").encode("utf-8", "surrogateescape") for w in words)
@@ -41,7 +45,8 @@ def unpack(body: bytes) -> "tuple[str, dict[str, str], list[str]]":
 def send(sock: "_socket.socket", message: bytes, descriptors: "list[int]") -> None:
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", descriptors).tobytes())] if descriptors else []
     sent = sock.sendmsg([message], rights)
-    sock.sendall(message[sent:])
+    if sent < len(message):  # an empty send fails when octod has answered already
+        sock.sendall(message[sent:])
 
 
 def receive(sock: "_socket.socket", most: int = 3) -> "tuple[bytes, list[int]]":
@@ -78,18 +83,37 @@ def close(descriptors: "list[int]") -> None:
         os.close(number)
 
 
-def call(path: str, message: bytes, descriptors: "list[int]") -> str:
-    """Ask octod at `path` and return its one-line answer; "" when it hung up without one. Raises OSError."""
+def call(path: str, message: bytes, descriptors: "list[int]", reader: int = -1) -> str:
+    """Ask octod at `path` and return its one-line answer; "" when it hung up without one. Raises OSError.
+
+    reader: a descriptor of the caller's; when nobody reads from it any more, hang up and raise Gone.
+    """
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         sock.connect(path)
         send(sock, message, descriptors)
-        answer = b""
-        while not answer.endswith(b"\n"):
-            part = sock.recv(4096)
-            if not part:
-                return ""
-            answer += part
-        return answer[:-1].decode("utf-8", "surrogateescape")
+        return answer(sock, reader)
     finally:
         sock.close()
+
+
+def answer(sock: "_socket.socket", reader: int = -1) -> str:
+    """Wait for octod's one line, as `call` does."""
+    import select
+
+    waiting = select.poll()
+    waiting.register(sock.fileno(), select.POLLIN)
+    if reader >= 0:
+        waiting.register(reader, 0)  # POLLERR and POLLHUP come unasked
+    line = b""
+    while not line.endswith(b"\n"):
+        if all(number != sock.fileno() for number, _ in waiting.poll()):
+            raise Gone
+        try:
+            part = sock.recv(4096)
+        except ConnectionResetError:  # octod died with our message unread
+            part = b""
+        if not part:
+            return ""
+        line += part
+    return line[:-1].decode("utf-8", "surrogateescape")

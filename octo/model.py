@@ -130,6 +130,8 @@ class App:
     created_at: float  # seconds since the epoch
     owner: UserName | None = None  # None: made by the operator
     live: int = 0  # the release that serves; 0 before the first
+    last: int = 0  # the newest release's number, failed ones counted
+    stopped: bool = False  # by ps:stop: no containers until ps:start or the next push
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class Slot:
     index: int  # counts from 1
     name: str
     address: str  # IPv4, allotted to this container alone
+    port: int = 0  # where its release listens
 
 
 @dataclass(frozen=True)

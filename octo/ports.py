@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from octo.model import Service
@@ -114,10 +114,9 @@ class Streams:
 @dataclass(frozen=True)
 class SandboxSpec:
     id: str  # hex, unique
-    app: str  # App.id, for the label
+    app: str  # App.id; its repository, the only thing that stays, is at /app/repo.git
     argv: Sequence[str]
     env: Mapping[str, str]
-    repository: str  # host path of the app's repository, the only thing that stays; mounted at /app/repo.git
     socket_dir: str  # host path, mounted read-only at /run/octo
     limits: Limits
 
@@ -138,6 +137,9 @@ class Sandbox(Protocol):
 
     def owns(self, id: str, pid: int) -> bool:
         """Whether the process runs inside that sandbox, by its cgroup."""
+
+    def forget(self, app: str) -> None:
+        """Remove the app's repository."""
 
 
 # --- Builder: a Dockerfile to an image -------------------------------------------------------------------
@@ -211,6 +213,9 @@ class Running:
 class Runtime(Protocol):
     def prepare(self) -> None:
         """Make what containers need (the network). Twice is the same as once. Raises Unavailable."""
+
+    def clear(self) -> None:
+        """Remove what `prepare` made."""
 
     def addresses(self) -> Iterable[str]:
         """Every IPv4 address that octo may allot, in order."""
@@ -304,16 +309,16 @@ class Router(Protocol):
 
 class Console(Protocol):
     def step(self, text: str) -> None:
-        """"-----> text", a new step."""
+        """ "-----> text", a new step."""
 
     def detail(self, text: str) -> None:
         """Seven spaces and the text."""
 
     def error(self, text: str) -> None:
-        """" !     text"."""
+        """ " !     text"."""
 
     def result(self, text: str) -> None:
-        """"=====> text", the last word."""
+        """ "=====> text", the last word."""
 
     def raw(self, data: bytes) -> None:
         """Output of a program, whole lines, made safe for a terminal."""
@@ -341,4 +346,3 @@ class Ports:
     probe: Probe
     router: Router
     clock: Clock
-    extra: Mapping[str, str] = field(default_factory=dict)

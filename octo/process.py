@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from octo.errors import Unavailable
 
@@ -82,5 +83,5 @@ def spawn(
         raise Unavailable(f'cannot run "{argv[0]}": it is not installed', hint="Run ./setup again.") from None
 
 
-def _as_user(user: int | None) -> Mapping[str, object]:
+def _as_user(user: int | None) -> Mapping[str, Any]:
     return {} if user is None else {"user": user, "group": user, "extra_groups": ()}

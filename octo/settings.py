@@ -24,7 +24,7 @@ class Settings:
     http_port: int = 8080
     domain_suffix: str = "localhost"
     engine: Path = Path("/var/run/docker.sock")
-    subnet: str = "10.213.0.0/16"  # of the apps' network; octo allots its addresses
+    subnet: str = "10.213.0.0/20"  # of the apps' network; octo allots its addresses
     stack: str = "octo/stack:latest"  # image of the receivers
     extra_ca: str = ""  # PEM file that ./setup puts into the stack image, for hosts behind a TLS-intercepting proxy
     builder: str = "auto"  # auto, buildkit or classic

@@ -1,0 +1,13 @@
+"""Router: a private nginx in a folder of its own, the whole of it run by an unprivileged uid.
+
+render.py   the table of routes -> configuration files; every value passes a filter that raises
+trees.py    the files on disk: one folder per generation, `current` points to the one that serves
+master.py   the nginx process: start, adopt, test, reload, stop, ask its workers
+sockets.py  what the kernel knows of connections and listeners
+logs.py     the access log counted and kept small, the error log quoted
+router.py   the port itself: test, swap, reload, prove, put back
+"""
+
+from octo.adapters.router_nginx.router import NginxRouter
+
+__all__ = ["NginxRouter"]

@@ -1,0 +1,90 @@
+"""A build under watch: its wall clock, its output and whether somebody still waits for it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from octo.buildlog import MB, Context, failed
+from octo.errors import Cancelled, OctoError
+from octo.ports import BuildSpec
+
+POLL = 0.25  # seconds between two looks at the clock and at `cancelled`
+FAREWELL = 20.0  # seconds that the engine gets to clean up by itself
+TRUNCATED = b"\n... output truncated\n"
+Output = Callable[[bytes], None]
+
+
+class Watch:
+    """Ends a build that goes over a limit, or that nobody waits for any more; the first reason is the verdict."""
+
+    def __init__(self, spec: BuildSpec, output: Output, cancelled: Callable[[], bool]) -> None:
+        self.verdict: Exception | None = None
+        self._spec, self._output, self._cancelled = spec, output, cancelled
+        self._room = spec.output_limit
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._end: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def over(self, end: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
+        """end: asks the build to stop, with what it says last still to be read. kill: leaves it no choice."""
+        self._end = end
+        looker = thread(self._look, kill)
+        try:
+            yield
+        finally:
+            self._done.set()
+            kill()
+            looker.join()
+
+    def stop(self, why: Exception) -> None:
+        with self._lock:
+            if self.verdict is not None:
+                return
+            self.verdict = why
+        self._end()
+
+    def show(self, data: bytes) -> None:
+        """Hand output on, up to the limit; nothing after the verdict."""
+        if self.verdict is not None:
+            return
+        try:
+            self._output(data[: self._room])
+            self._room -= len(data)
+            if self._room < 0:
+                self._output(TRUNCATED)
+                self.stop(failed(f"it printed more than {self._spec.output_limit / MB:g} MB, the limit"))
+        except OSError as error:
+            self.stop(Cancelled(f"cannot show the output of the build: {error.strerror or error}"))
+        except OctoError as error:
+            self.stop(error)
+
+    def _look(self, kill: Callable[[], None]) -> None:
+        seconds = self._spec.limits.seconds
+        deadline = time.monotonic() + seconds
+        while self.verdict is None:
+            if self._cancelled():
+                self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
+            elif time.monotonic() > deadline:
+                self.stop(failed(f"ended after {seconds:g} s, the limit"))
+            elif self._done.wait(POLL):
+                return
+        if not self._done.wait(FAREWELL):
+            kill()
+
+
+def feed(send: Callable[[Iterable[bytes]], None], context: Context, watch: Watch) -> None:
+    """Send the context. Its own errors end the build; those of the way are told by the answer."""
+    try:
+        send(context)
+    except OSError:
+        pass
+    except Exception as error:  # noqa: BLE001 - also a bug of the context's maker: the thread that builds raises it
+        watch.stop(error)
+
+
+def thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
+    made = threading.Thread(target=target, args=arguments, name="build", daemon=True)
+    made.start()
+    return made

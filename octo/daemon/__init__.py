@@ -1,0 +1,1 @@
+"""octod: the doors people come through, and the director behind them."""

@@ -1,0 +1,79 @@
+"""`octod`: serve in the foreground. `octod down`: end everything of this octo: daemon, nginx, containers."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from octo.errors import OctoError, Unavailable
+from octo.settings import Settings, load
+
+
+def main() -> int:
+    words = sys.argv[1:]
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", level=logging.INFO, stream=sys.stderr
+    )
+    try:
+        if os.getuid() != 0:
+            raise Unavailable("cannot run as an ordinary user: octod starts containers", hint="Use sudo.")
+        settings = load(os.environ)
+        if words == ["down"]:
+            return down(settings)
+        if words:
+            print("usage: octod [down]", file=sys.stderr)
+            return 2
+        return serve(settings)
+    except OctoError as error:
+        print(f" ! {error.message}" + (f"\n       {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+
+
+def serve(settings: Settings) -> int:
+    from octo.daemon.server import Server
+
+    settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with (settings.home / "octod.lock").open("a+") as lock:
+        alone(lock.fileno(), settings.home)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+
+        async def life() -> None:
+            await Server(settings).run()
+
+        asyncio.run(life())
+    return 0
+
+
+def alone(lock: int, home: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Unavailable(f'cannot start: another octod serves "{home}"', hint="Stop it, or set OCTO_HOME.") from None
+
+
+def down(settings: Settings) -> int:
+    """Stop octod if it runs, then what it leaves running on purpose. Data stay."""
+    from octo import wiring
+
+    file = settings.home / "octod.lock"
+    if file.exists():
+        with file.open("r+") as lock:
+            pid = lock.read().strip()
+            try:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                print(f"-----> Stopping octod ({pid})")
+                os.kill(int(pid), signal.SIGTERM)
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+            wiring.build(settings).shut_down(lambda text: print(f"-----> {text}"))
+    print("=====> Stopped. The apps' data are kept; octod brings the apps back when it starts.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""/apps: Heroku's app resource."""
+
+from octo.daemon.api import Ask, Json, Resource, iso
+from octo.daemon.access import Verb
+from octo.model import App, app_name
+
+
+def shape(ask: Ask, app: App) -> Json:
+    live = ask.octo.catalog.live(app)
+    return {
+        "id": app.id,
+        "name": app.name,
+        "web_url": ask.octo.url(app),
+        "git_url": ask.octo.git_url(app),
+        "created_at": iso(app.created_at),
+        "released_at": iso(live.created_at) if live else None,
+        "release": {"version": app.live} if app.live else None,
+        "owner": {"email": app.owner or "operator"},
+        "stopped": app.stopped,
+        "maintenance": False,
+        "stack": {"name": "container"},
+        "build_stack": {"name": "container"},
+        "region": {"name": "here"},
+        "repo_size": None,
+        "slug_size": None,
+    }
+
+
+def every(ask: Ask) -> Json:
+    return [shape(ask, app) for app in ask.octo.catalog.apps()]
+
+
+def create(ask: Ask) -> Json:
+    return shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
+
+
+def one(ask: Ask) -> Json:
+    return shape(ask, ask.app)
+
+
+def rename(ask: Ask) -> Json:
+    return shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
+
+
+def destroy(ask: Ask) -> Json:
+    gone = shape(ask, ask.app)
+    ask.octo.changes.destroy(ask.app, user=ask.actor.user)
+    return gone
+
+
+RESOURCES = (
+    Resource("GET", "/apps", Verb.READ, every),
+    Resource("POST", "/apps", Verb.WRITE, create, status=201),
+    Resource("GET", "/apps/{app}", Verb.READ, one),
+    Resource("PATCH", "/apps/{app}", Verb.MANAGE, rename),
+    Resource("DELETE", "/apps/{app}", Verb.MANAGE, destroy),
+)

@@ -1,0 +1,29 @@
+"""/apps/{app}/config-vars."""
+
+from octo.daemon.access import Verb
+from octo.daemon.api import Ask, Json, Resource
+from octo.errors import Usage
+from octo.model import config_key, config_value, port_number
+
+
+def show(ask: Ask) -> Json:
+    return ask.octo.catalog.config(ask.app)
+
+
+def change(ask: Ask) -> Json:
+    """A map; null removes the key. `?restart=0` stores it for the next release only."""
+    if not isinstance(ask.body, dict) or not all(v is None or isinstance(v, str) for v in ask.body.values()):
+        raise Usage("cannot read the config: it must be a map of strings and nulls")
+    changes: dict[str, str | None] = {config_key(k): None if v is None else config_value(v) for k, v in ask.body.items()}
+    if changes.get("PORT"):
+        port_number(str(changes["PORT"]))
+    restart = ask.query.get("restart", "1") != "0"
+    if changes:
+        ask.octo.changes.config(ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart)
+    return ask.octo.catalog.config(ask.app)
+
+
+RESOURCES = (
+    Resource("GET", "/apps/{app}/config-vars", Verb.READ, show),
+    Resource("PATCH", "/apps/{app}/config-vars", Verb.WRITE, change, deploys=True),
+)

@@ -1,0 +1,101 @@
+"""Is everything in order on this machine, and if not, what is to be done?"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from octo.errors import OctoError
+from octo.wiring import Octo
+
+MIN_FREE_SHARE, MIN_FREE_BYTES = 0.10, 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def examine(octo: Octo) -> Sequence[Finding]:
+    found: list[Finding] = []
+    for check in (_engine, _stack, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
+        try:
+            found += check(octo)
+        except OctoError as error:
+            found.append(Finding(check.__name__.strip("_"), False, error.message, error.hint))
+    return found
+
+
+def _engine(octo: Octo) -> Iterator[Finding]:
+    version = octo.engine.get("version")
+    yield Finding("engine", True, f"Docker {version['Version']}, API {version['ApiVersion']}")
+
+
+def _stack(octo: Octo) -> Iterator[Finding]:
+    image = octo.ports.runtime.image(octo.settings.stack)
+    yield Finding(
+        "stack",
+        image is not None,
+        octo.settings.stack + (" is there" if image else " is missing"),
+        "Make it: ./setup stack",
+    )
+
+
+def _nginx(octo: Octo) -> Iterator[Finding]:
+    problems = octo.ports.router.problems()
+    if not problems:
+        yield Finding("nginx", True, f"serves on port {octo.settings.http_port}, the newest routes in force")
+    for problem in problems:
+        yield Finding("nginx", False, problem, "Look into the error log under nginx/ in octo's folder, restart octod.")
+
+
+def _disk(octo: Octo) -> Iterator[Finding]:
+    for name, path in (
+        ("disk", octo.settings.home),
+        ("disk of the engine", Path(octo.engine.get("info")["DockerRootDir"])),
+    ):
+        if not path.exists():
+            continue
+        usage, inodes = shutil.disk_usage(path), os.statvfs(path)
+        enough = usage.free > min(MIN_FREE_SHARE * usage.total, MIN_FREE_BYTES)
+        names = inodes.f_files == 0 or inodes.f_favail > 0.05 * inodes.f_files
+        detail = f"{usage.free / 1024**3:.1f} of {usage.total / 1024**3:.1f} GB free at {path}"
+        yield Finding(name, enough and names, detail, "Free some space: docker system df shows what the engine holds.")
+
+
+def _ports(octo: Octo) -> Iterator[Finding]:
+    for name, port, check in (
+        ("ssh", octo.settings.ssh_port, octo.ssh_listening),
+        ("http", octo.settings.http_port, lambda: not octo.ports.router.problems()),
+    ):
+        yield Finding(
+            f"port {port}", check(), f"octo's {name} door", "Restart octod; see who else uses the port: ss -ltnp"
+        )
+
+
+def _permissions(octo: Octo) -> Iterator[Finding]:
+    bad = [str(p) for p, mode in octo.private() if p.exists() and p.stat().st_mode & 0o777 & ~mode]
+    detail = "octo's files are closed to others" if not bad else f"open to others: {', '.join(bad)}"
+    yield Finding("permissions", not bad, detail, f"chmod go-rwx {' '.join(bad)}")
+
+
+def _apps(octo: Octo) -> Iterator[Finding]:
+    down = [app.name for app in octo.catalog.apps() if octo.status(app) == "DOWN"]
+    yield Finding(
+        "apps",
+        not down,
+        "all that should run run" if not down else f"down: {', '.join(down)}",
+        "See: octo ps, octo logs",
+    )
+
+
+def _leftovers(octo: Octo) -> Iterator[Finding]:
+    left = octo.leftovers()
+    yield Finding("left-overs", not left, ", ".join(left) or "none", "Restart octod: it sweeps at its start.")
+
+
+Check = Callable[[Octo], Iterator[Finding]]

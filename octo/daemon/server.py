@@ -1,0 +1,127 @@
+"""octod's life: startup, serve, drain."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from octo import __version__, wiring
+from octo.daemon import http
+from octo.daemon.access import Access
+from octo.daemon.attach import Attach
+from octo.daemon.command import Commands
+from octo.daemon.director import Director
+from octo.daemon.octo_door import OctoDoor
+from octo.daemon.push import Door, GitDoor, by_key, operator
+from octo.daemon.routes import application
+from octo.daemon.ssh import SshDoor
+from octo.errors import OctoError
+from octo.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ROUND = 30.0  # seconds between two rounds of the reconciler
+LAST_WORK = 30.0  # seconds that a stop waits for what is under way
+THREADS = 64  # for calls of receivers and of the API
+
+
+class Server:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._octo = wiring.build(settings)
+        self._access = Access(self._octo.catalog)
+        self._commands = Commands(settings.api_socket, settings.command_uid)
+        self._doors: list[Door] = []
+        self._ended = asyncio.Event()
+        self._over = threading.Event()
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, stop. What is begun is ended or left to the journal."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="octod"))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
+        await asyncio.to_thread(self._octo.reconciler.at_start)
+        api = await self._open(loop)
+        notify("READY=1")
+        log.info("octo %s serves %s", __version__, self._settings.home)
+        await self._ended.wait()
+        notify("STOPPING=1")
+        await asyncio.to_thread(self._close)
+        api.close()
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
+        octo, settings = self._octo, self._settings
+        attach = Attach(octo.oneoff)
+        app = application(octo, self._access, {"attach": attach, "logs": {}})
+        api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
+        director = Director(octo.receiver, octo.ports.sandbox, loop, settings.run / "rx", wiring.render)
+        commands = OctoDoor(self._access, self._commands)
+        git = GitDoor(
+            octo.receiver,
+            director.open,
+            lambda fd: wiring.render(lambda data: os.write(fd, data)),
+            lambda actor, name: octo.create(name, actor.user),
+        )
+        self._commands.start()
+        doors = Door({"git": git.serve, "octo": commands.command, "key": commands.key}, by_key(self._access))
+        local = Door({"octo": commands.command}, operator)
+        runs = Door({"attach": attach.serve}, operator)
+        doors.listen(settings.door_socket, group=_group(settings.git_user))
+        local.listen(settings.command_socket, group=0)
+        runs.listen(settings.run / "attach.sock", group=settings.command_uid)
+        self._ssh = SshDoor(
+            doors,
+            listen=settings.listen,
+            port=settings.ssh_port,
+            uid=settings.door_uid,
+            folder=settings.home / "ssh",
+            share=settings.share,
+        )
+        self._ssh.start()
+        octo.ssh_listening = self._ssh.listening
+        self._doors = [doors, local, runs]
+        threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
+        return api
+
+    def _rounds(self) -> None:
+        while not self._over.wait(ROUND):
+            try:
+                self._octo.reconciler.again()
+            except OctoError as error:
+                log.error("cannot look after the apps: %s", error.message)
+            except Exception:
+                log.exception("a bug, in the reconciler")
+
+    def _close(self) -> None:
+        """No new callers; what is under way gets a while; then everything but nginx and the containers ends."""
+        self._over.set()
+        self._ssh.stop()
+        for door in self._doors:
+            door.close()
+        log.info("waiting up to %.0f s for what is under way", LAST_WORK)
+        waiter = threading.Thread(target=self._octo.wait_until_idle, daemon=True)
+        waiter.start()
+        waiter.join(LAST_WORK)
+        self._commands.stop()
+        for path in (self._settings.command_socket, self._settings.door_socket, self._settings.api_socket):
+            path.unlink(missing_ok=True)
+        log.info("octod ends; nginx and the apps go on")
+
+
+def _group(user: str) -> int:
+    """The group of the user that sshd runs gitreceive as; root's while OpenSSH is no door."""
+    return pwd.getpwnam(user).pw_gid if user else 0
+
+
+def notify(state: str) -> None:
+    """Tell systemd, when it asked to be told. Source: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

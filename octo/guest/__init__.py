@@ -1,0 +1,1 @@
+"""Single files that are copied into sandboxes; standard library only, nothing of octo."""

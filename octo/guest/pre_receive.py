@@ -1,0 +1,124 @@
+#!/usr/bin/python3 -IS
+"""The pre-receive hook: tells octod what came in, sends the files, relays what octod says, ends as octod says.
+
+Four calls over the receiver's own Unix socket, each to a URL that works once (the environment has them):
+CALLBACK_URL <- the refs, -> what to build; BUILD_PUT_URL <- the files, -> the build's output;
+BUILD_CALLBACK_URL <- how it ended; ROUTE_URL -> the deploy's output. Each answer is text for the pusher and, last,
+a NUL and the verdict: "exit N" or "build COMMIT". Copied into the sandbox; standard library only.
+"""
+
+import _socket
+import json
+import os
+import subprocess
+import sys
+
+TYPE_CHECKING = False  # `typing` costs 5 ms to import
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import NoReturn
+
+SOCKET = "/run/octo/octo.sock"
+CHUNK = 256 * 1024  # bytes
+MAX_PROCFILE = 64 * 1024  # bytes
+
+env = os.environ
+
+
+def main() -> int:
+    lines = sys.stdin.read().splitlines()
+    updates = [dict(zip(("old", "new", "ref"), line.split(" ", 2), strict=True)) for line in lines]
+    word, _, rest = call(env["CALLBACK_URL"], [json.dumps(updates).encode()]).partition(" ")
+    if word != "build":
+        return int(rest)
+    code = build(rest)
+    call(env["BUILD_CALLBACK_URL"], [json.dumps({"status": "failed" if code else "succeeded", "exit": code}).encode()])
+    if code:
+        return code
+    return int(call(env["ROUTE_URL"], []).partition(" ")[2])
+
+
+def build(commit: str) -> int:
+    source = {"commit": commit, "dockerfile": False, "procfile": None}
+    for line in git("ls-tree", commit, "Dockerfile", "Procfile").decode().splitlines():
+        mode, _, rest = line.split(" ", 2)
+        blob, name = rest.split("\t", 1)
+        if mode not in ("100644", "100755"):
+            print(f" !     cannot use {name}: it is not a regular file", flush=True)
+            return 1
+        if name == "Dockerfile":
+            source["dockerfile"] = True
+        else:
+            source["procfile"] = git("cat-file", "blob", blob)[: MAX_PROCFILE + 1].decode("utf-8", "replace")
+    archive = subprocess.Popen(["/usr/bin/git", "archive", "--format=tar", commit], stdout=subprocess.PIPE)
+    answer = call(env["BUILD_PUT_URL"], context(json.dumps(source).encode() + b"\n", archive))
+    archive.kill()
+    archive.wait()
+    return int(answer.partition(" ")[2])
+
+
+def context(head: bytes, archive: "subprocess.Popen[bytes]") -> "Iterator[bytes]":
+    yield head
+    assert archive.stdout
+    while chunk := archive.stdout.read(CHUNK):
+        yield chunk
+    if archive.wait():
+        raise SystemExit(" !     octo: git archive failed; the commit cannot be read")
+
+
+def git(*words: str) -> bytes:
+    return subprocess.run(["/usr/bin/git", *words], stdout=subprocess.PIPE, check=True).stdout
+
+
+def call(url: str, body: "Iterable[bytes]") -> str:
+    """PUT the chunks, copy the answer's text to the pusher as it comes, and return its verdict."""
+    path = "/" + url.split("://", 1)[1].split("/", 1)[1]
+    octod = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    octod.connect(SOCKET)
+    octod.sendall(f"PUT {path} HTTP/1.1\r\nHost: octo\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    try:
+        for chunk in body:
+            octod.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        octod.sendall(b"0\r\n\r\n")
+    except BrokenPipeError:
+        pass  # octod has answered already: a refusal does not wait for all the files
+    return relay(octod)
+
+
+def relay(octod: "_socket.socket") -> str:
+    """Read a chunked answer; its last NUL starts the verdict."""
+    buffer, text = b"", b""
+    while b"\r\n\r\n" not in buffer:
+        buffer += more(octod)
+    head, buffer = buffer.split(b"\r\n\r\n", 1)
+    if b" 200 " not in head.split(b"\r\n", 1)[0] + b" ":
+        lost("octod refused the call: " + head.split(b"\r\n", 1)[0].decode("ascii", "replace"))
+    while True:
+        while b"\r\n" not in buffer:
+            buffer += more(octod)
+        size, buffer = buffer.split(b"\r\n", 1)
+        need = int(size, 16)
+        while len(buffer) < need + 2:
+            buffer += more(octod)
+        part, buffer = buffer[:need], buffer[need + 2 :]
+        text += part
+        if need == 0:
+            verdict = text.rpartition(b"\0")[2].decode().strip()
+            return verdict or lost("octod gave no verdict")
+        said, nul, verdict_so_far = text.partition(b"\0")
+        sys.stdout.buffer.write(said)
+        sys.stdout.buffer.flush()
+        text = nul + verdict_so_far
+
+
+def more(octod: "_socket.socket") -> bytes:
+    return octod.recv(65536) or lost("the connection to octod broke")
+
+
+def lost(why: str) -> "NoReturn":
+    print(f" !     octo: {why}. Nothing was changed unless the lines above say so; push again.", flush=True)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What octo does, as tables of steps over ports."""

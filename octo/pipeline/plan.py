@@ -1,0 +1,90 @@
+"""Decide what a deploy is to do, from values alone."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from octo.formation import RELEASE_TYPE, Present, Start, Stop, changes
+from octo.model import App, Build, Release, ReleaseStatus, Slot, port_number
+from octo.ports import Image, Running
+
+DEFAULT_PORT = 5000
+ONE_OFF = frozenset({"run", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """The subject of a deploy: what each step works on, as the journal keeps it."""
+
+    app: App
+    release: Release
+    fresh: bool  # a new release; False: the live one is scaled or restarted
+    want: Mapping[str, int]  # containers per process type afterwards
+    replace: bool = True  # every container is new; False: only what the formation lacks
+    only: str = ""  # restart this process type alone
+    scale: Mapping[str, int] = field(default_factory=dict)  # the formation to store with the commit
+    config: Mapping[str, str | None] = field(default_factory=dict)  # changes to store with the commit; None removes
+    slots: tuple[Slot, ...] = ()  # to start
+    stay: tuple[Slot, ...] = ()  # running already, and staying
+    retire: tuple[Slot, ...] = ()  # to drain and stop
+    took: Mapping[str, float] = field(default_factory=dict)  # seconds per step
+    stop: bool = False  # the app is stopped afterwards
+    reason: str = ""  # why it is being undone
+
+    @property
+    def after(self) -> tuple[Slot, ...]:
+        """The containers that serve once it is done."""
+        return self.stay + self.slots
+
+
+def port_of(config: Mapping[str, str], image: Image) -> tuple[int, bool]:
+    """The port the app is told to listen on, and whether the router sends it requests.
+
+    PORT in config, else the image's first EXPOSE, else 5000. Neither PORT nor EXPOSE, or NO_HTTP_PROXY: a worker.
+    """
+    if config.get("PORT"):
+        port, known = port_number(config["PORT"]), True
+    else:
+        port, known = (image.ports[0], True) if image.ports else (DEFAULT_PORT, False)
+    return port, known and not config.get("NO_HTTP_PROXY")
+
+
+def sort_out(deploy: Deploy, running: Sequence[Running]) -> tuple[list[Start], list[Running], list[Running]]:
+    """Which containers to start, which of the running ones stay, and which go."""
+    lasting = [r for r in running if r.process not in ONE_OFF]
+    live = [r for r in lasting if r.release == deploy.app.live and r.state == "running"]
+    if deploy.replace:
+        stay = [r for r in live if deploy.only and r.process != deploy.only]
+    else:
+        stay = live
+    present = [Present(r.process, r.index, r.name) for r in stay]
+    decided = changes(present, deploy.want)
+    gone = {c.name for c in decided if isinstance(c, Stop)}
+    staying = [r for r in stay if r.name not in gone]
+    kept = {r.name for r in staying}
+    return [c for c in decided if isinstance(c, Start)], staying, [r for r in lasting if r.name not in kept]
+
+
+def slot_name(instance: str, app: App, release: int, start: Start) -> str:
+    """Unique for ever, so that two containers of one place can overlap and none is taken for another."""
+    return f"{instance}-{app.name}-v{release}-{start.process}.{start.index}-{secrets.token_hex(3)}"
+
+
+def is_web(process: str) -> bool:
+    return process == "web"
+
+
+def image_tag(instance: str, app: str, build: str) -> str:
+    return f"{instance}/{app}:{build}"
+
+
+def prunable(builds: Sequence[Build], releases: Sequence[Release], live: int, keep: int) -> list[Build]:
+    """Builds whose images can go: older than the last `keep` releases that served, and in none of these.
+
+    A build that is younger may be on its way to a release at this moment.
+    """
+    served = [r for r in releases if r.status is ReleaseStatus.LIVE]
+    kept = [r for r in served if r in served[-keep:] or r.version == live]
+    oldest = min((r.created_at for r in kept), default=0.0)
+    named = {r.build for r in kept}
+    return [b for b in builds if b.image and b.created_at < oldest and b.id not in named]

@@ -1,0 +1,223 @@
+"""One push: the app's lock, a sandbox with git in it, what came in decided, built, deployed, all gone again."""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from octo.catalog import Catalog
+from octo.errors import Cancelled, Forbidden, Locked, OctoError, Usage
+from octo.formation import wanted
+from octo.model import App, Build, Release, UserName
+from octo.pipeline.build import Builds, Source
+from octo.pipeline.deploy import Deployer
+from octo.pipeline.plan import Deploy, port_of
+from octo.pipeline.routing import Routing
+from octo.ports import Console, Limits, Ports, SandboxSpec, Streams
+
+log = logging.getLogger(__name__)
+
+ZERO = frozenset("0")
+READ = ("git-upload-pack", "git-upload-archive")
+RECEIVER = "/octo/receiver.py"  # octo/guest, mounted into the sandbox
+
+
+class Phase(Enum):
+    RECEIVING = "receiving"  # hanging up ends it
+    BUILDING = "building"  # hanging up ends it
+    DEPLOYING = "deploying"  # goes on to its end, whoever hangs up
+    DONE = "done"
+
+
+@dataclass
+class Push:
+    """A push under way; the receiver's callbacks find it here."""
+
+    id: str
+    app: App
+    user: UserName | None
+    protocol: str = ""  # git's own: "version=2"
+    gone: bool = False  # the pusher has hung up
+    phase: Phase = Phase.RECEIVING
+    build: Build | None = None
+    release: Release | None = None
+    refused: str = ""  # why, in words
+
+    def check(self) -> None:
+        if self.gone and self.phase is not Phase.DEPLOYING:
+            raise Cancelled("cannot go on: the pusher has hung up")
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    old: str  # object names; all zeros: the ref is new
+    new: str  # all zeros: the ref is to be deleted
+    ref: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a push of these refs means."""
+
+    commit: str = ""  # to build; "" for none
+    ref: str = ""
+    notes: Sequence[str] = ()
+    refused: str = ""
+
+
+def decide(updates: Sequence[RefUpdate], branches: Sequence[str]) -> Verdict:
+    """Which commit is deployed, from the refs that were pushed.
+
+    branches: the names that deploy. Tags and other branches are accepted and not deployed; deleting a branch that
+    deploys, or pushing two of them at once, is refused.
+    """
+    ours = {f"refs/heads/{b}" for b in branches}
+    chosen = [u for u in updates if u.ref in ours]
+    deleted = [u for u in chosen if set(u.new) <= ZERO]
+    if deleted:
+        branch = deleted[0].ref.removeprefix("refs/heads/")
+        return Verdict(refused=f"cannot delete {branch} branch: it is what runs")
+    if len(chosen) > 1:
+        names = " and ".join(sorted(u.ref.removeprefix("refs/heads/") for u in chosen))
+        return Verdict(refused=f"cannot deploy {names} in one push: push the one that is to run")
+    notes = [_note(u, branches) for u in updates if u not in chosen]
+    return Verdict(chosen[0].new, chosen[0].ref, notes) if chosen else Verdict(notes=notes)
+
+
+def _note(update: RefUpdate, branches: Sequence[str]) -> str:
+    kind, _, name = update.ref.removeprefix("refs/").partition("/")
+    if kind == "tags":
+        return f"Tag {name}: kept, not deployed. Tags never deploy."
+    return f"Pushed to non-{branches[0]} branch, skipping build. ({name})"
+
+
+@dataclass
+class Receiver:
+    ports: Ports
+    catalog: Catalog
+    routing: Routing
+    builds: Builds
+    deployer: Deployer
+    limits: Limits
+    branches: Sequence[str]
+    wait: float  # seconds for another push to the same app
+    url: Callable[[App], str]
+    pushes: dict[str, Push] = field(default_factory=dict)  # those under way, by id
+
+    def push(self, push: Push, streams: Streams, console: Console, session: "Callable[[Push], Session]") -> int:
+        """Take one push from start to end, and return git's exit code. Raises Locked after waiting for another."""
+        holder = f"a push by {push.user or 'the operator'}"
+        try:
+            with self.catalog.lock(
+                push.app, holder=holder, wait=self.wait, waiting=lambda other: _wait(console, push.app, other)
+            ):
+                push.check()
+                now = self.catalog.by_id(push.app.id)
+                if now is None:
+                    raise Forbidden(f'cannot push to "{push.app.name}": it has been destroyed meanwhile')
+                push.app = now
+                return self._in_sandbox(push, "git-receive-pack", streams, session)
+        except Locked as error:
+            raise self.catalog.busy(push.app, error) from None
+
+    def read(self, push: Push, verb: str, streams: Streams, session: "Callable[[Push], Session]") -> int:
+        """Serve a clone, a fetch or an archive."""
+        return self._in_sandbox(push, verb, streams, session)
+
+    def _in_sandbox(self, push: Push, verb: str, streams: Streams, open_session: Callable[[Push], "Session"]) -> int:
+        self.pushes[push.id] = push
+        try:
+            session = open_session(push)
+            try:
+                spec = SandboxSpec(push.id, push.app.id, (RECEIVER, verb), session.env, session.socket_dir, self.limits)
+                return self.ports.sandbox.run(spec, streams)
+            finally:
+                session.close()
+        finally:
+            push.phase = Phase.DONE
+            del self.pushes[push.id]
+
+    def hang_up(self, push: Push) -> None:
+        """The pusher has gone: end what has not begun to deploy."""
+        push.gone = True
+        if push.phase in (Phase.RECEIVING, Phase.BUILDING):
+            self.ports.sandbox.stop(push.id)
+
+    def make(self, push: Push, source: Source, context: Iterable[bytes], console: Console) -> None:
+        """Build what the receiver sends. Raises BuildFailed or Cancelled."""
+        push.phase = Phase.BUILDING
+        push.build = self.builds.build(
+            push.app, source, context, user=push.user, console=console, cancelled=lambda: push.gone
+        )
+
+    def launch(self, push: Push, console: Console) -> None:
+        """Deploy what was built, and say where it is."""
+        if push.build is None:
+            raise Usage("cannot deploy: nothing was built")
+        push.check()
+        push.phase = Phase.DEPLOYING
+        mark = self.ports.router.mark()
+        release = self._release(push, push.build)
+        want = wanted(release.processes, self.catalog.scale(push.app))
+        done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want), console)
+        push.release = done.release
+        self._tell(push.app, done, mark, console)
+
+    def already_live(self, push: Push, commit: str) -> Release | None:
+        """The live release, when it is of this very commit: a push whose end was lost is not built twice."""
+        live = self.catalog.live(push.app)
+        return live if live and live.commit == commit and not push.app.stopped else None
+
+    def _release(self, push: Push, build: Build) -> Release:
+        image = self.ports.runtime.image(build.image)
+        if image is None:
+            raise OctoError("cannot deploy: the engine has lost the image that was built", hint="Push again.")
+        config = self.catalog.config(push.app)
+        port, routed = port_of(config, image)
+        return Release(
+            push.app.id,
+            0,
+            build.image,
+            self.ports.clock.now(),
+            build.commit,
+            f"Deploy {build.commit[:7]}",
+            push.user,
+            build.id,
+            config,
+            build.processes,
+            port,
+            routed,
+        )
+
+    def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
+        release = done.release
+        console.step(f"Launching... done, v{release.version}")
+        seconds = ", ".join(f"{name} {took:.1f} s" for name, took in done.took.items())
+        tally = self.ports.router.tally(app.id, mark)
+        console.detail(f"{seconds}; {tally.failed} of {tally.served} requests dropped meanwhile")
+        if release.routed:
+            console.detail(f"{self.url(app)} deployed to octo")
+            console.result(f"Your site is available at: {self.url(app)}")
+        else:
+            console.detail(
+                "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
+            )
+            console.result("Your container isn't available from the web.")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a receiver is given: ten one-time values, and the folder with its socket."""
+
+    env: Mapping[str, str]
+    socket_dir: str
+    close: Callable[[], None]
+
+
+def _wait(console: Console, app: App, holder: str) -> None:
+    console.step(f"Waiting: {holder} to {app.name} goes first")
+
+
+def new_push(app: App, user: UserName | None) -> Push:
+    return Push(secrets.token_hex(6), app, user)

@@ -1,0 +1,58 @@
+"""The one table of routes: what the catalog says is live, and over it the flips that are under way.
+
+Two deploys at once must not route each other back: each table holds the flips of all.
+"""
+
+import threading
+
+from octo.catalog import Catalog, Targets
+from octo.model import App
+from octo.ports import Route, Router
+
+
+class Routing:
+    def __init__(self, catalog: Catalog, router: Router, suffix: str) -> None:
+        self._catalog = catalog
+        self._router = router
+        self._suffix = suffix
+        self._flips: dict[str, Targets] = {}
+        self._one = threading.Lock()
+
+    def flip(self, app: App, targets: Targets) -> None:
+        """Send the app's requests to `targets` from now on, proved. Raises RouterFailed; then nothing changed."""
+        self._flips[app.id] = targets
+        try:
+            self.refresh()
+        except BaseException:
+            self._flips.pop(app.id, None)
+            raise
+
+    def settle(self, app: App) -> None:
+        """The flip is in the catalog now."""
+        self._flips.pop(app.id, None)
+
+    def back(self, app: App) -> None:
+        """Forget the flip and route by the catalog again."""
+        self._flips.pop(app.id, None)
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Bring the router up to the table of this moment; False when it was."""
+        with self._one:  # who waited here finds its flip applied by the one before, and the router says so at once
+            return self._router.apply(self.table())
+
+    def table(self) -> list[Route]:
+        targets = {**self._catalog.targets(), **self._flips}
+        own: dict[str, list[str]] = {}
+        for domain in self._catalog.domains():
+            own.setdefault(domain.app, []).append(domain.hostname)
+        result = []
+        for app in self._catalog.apps():
+            to = targets.get(app.id, Targets(0))
+            if to.routed:
+                hosts = tuple(dict.fromkeys([self.host(app), *own.get(app.id, [])]))
+                result.append(Route(app.name, app.id, hosts, to.addresses, to.release))
+        return result
+
+    def host(self, app: App) -> str:
+        return f"{app.name}.{self._suffix}"

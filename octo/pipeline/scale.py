@@ -1,0 +1,211 @@
+"""Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from octo.catalog import Catalog
+from octo.errors import DeployFailed, Locked, NotFound, Usage
+from octo.formation import wanted
+from octo.journal import Journal, Procedure, Step
+from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
+from octo.pipeline.deploy import Deployer
+from octo.pipeline.plan import Deploy, image_tag, port_of
+from octo.pipeline.routing import Routing
+from octo.pipeline.steps import Budgets, at_once, service_id, stopping
+from octo.ports import Console, Ports
+
+
+class Changes:
+    def __init__(
+        self,
+        ports: Ports,
+        catalog: Catalog,
+        routing: Routing,
+        journal: Journal,
+        deployer: Deployer,
+        *,
+        instance: str,
+        budgets: Budgets,
+        wait: float,
+    ) -> None:
+        self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
+        self._deployer, self._instance, self._budgets, self._wait = deployer, instance, budgets, wait
+
+    @contextmanager
+    def alone(self, app: App, holder: str, tell: Callable[[str], None]) -> Iterator[App]:
+        """Hold the app's lock, and yield the app as it is now. Raises Locked when another change goes on too long."""
+        try:
+            with self._catalog.lock(app, holder=holder, wait=self._wait, waiting=tell):
+                now = self._catalog.by_id(app.id)
+                if now is None:
+                    raise NotFound(f'cannot change "{app.name}": it has been destroyed meanwhile')
+                yield now
+        except Locked as error:
+            raise self._catalog.busy(app, error) from None
+
+    def config(
+        self, app: App, changes: Mapping[str, str | None], *, user: UserName | None, console: Console, restart: bool
+    ) -> Release | None:
+        """Store the changes with a release that has them; without one, when nothing is live or `restart` is False."""
+        with self.alone(app, f"a config change by {user or 'the operator'}", _waiting(console)) as app:
+            config = {**self._catalog.config(app), **changes}
+            live = self._catalog.live(app)
+            if live is None or not restart:
+                self._ports.store.put_many(self._catalog.config_writes(app, changes))
+                return None
+            kept = {k: v for k, v in config.items() if v is not None}
+            release = self._next(live, kept, _describe(changes), user)
+            want = self._want(app, release, app.stopped)
+            deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
+            return self._deployer.deploy(deploy, console).release
+
+    def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
+        """A new release with the image, processes and config of an old one. None: of the one before."""
+        with self.alone(app, f"a rollback by {user or 'the operator'}", _waiting(console)) as app:
+            old = self._rollback_to(app, version)
+            now = self._catalog.config(app)
+            changes: dict[str, str | None] = {k: None for k in now if k not in old.config}
+            changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
+            release = self._next(old, old.config, f"Rollback to v{old.version}", user)
+            want = self._want(app, release, stopped=False)
+            return self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
+
+    def scale(
+        self, app: App, numbers: Mapping[str, int], *, user: UserName | None, console: Console
+    ) -> Mapping[str, int]:
+        with self.alone(app, f"a scale by {user or 'the operator'}", _waiting(console)) as app:
+            live = self._live(app)
+            unknown = [p for p in numbers if p not in live.processes]
+            if unknown:
+                raise NotFound(
+                    f'cannot scale "{unknown[0]}": "{app.name}" has no such process type',
+                    hint=f"It has: {', '.join(sorted(live.processes))}.",
+                )
+            scale = {**self._catalog.scale(app), **numbers}
+            want = {} if app.stopped else wanted(live.processes, scale)
+            deploy = Deploy(app, live, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
+            self._deployer.deploy(deploy, console)
+            return wanted(live.processes, scale)
+
+    def restart(self, app: App, only: str, *, user: UserName | None, console: Console) -> None:
+        """New containers of the same release, and no request dropped. only: one process type, or "" for all."""
+        with self.alone(app, f"a restart by {user or 'the operator'}", _waiting(console)) as app:
+            live = self._live(app)
+            if only and only not in live.processes:
+                raise NotFound(f'cannot restart "{only}": "{app.name}" has no such process type')
+            if app.stopped:
+                raise DeployFailed(f'cannot restart "{app.name}": it is stopped', hint="Start it: octo ps:start")
+            self._deployer.deploy(Deploy(app, live, fresh=False, want=self._want(app, live, False), only=only), console)
+
+    def stop(self, app: App, *, user: UserName | None, console: Console) -> None:
+        with self.alone(app, f"a stop by {user or 'the operator'}", _waiting(console)) as app:
+            deploy = Deploy(app, self._live(app), fresh=False, want={}, replace=False, stop=True)
+            self._deployer.deploy(deploy, console)
+
+    def start(self, app: App, *, user: UserName | None, console: Console) -> None:
+        with self.alone(app, f"a start by {user or 'the operator'}", _waiting(console)) as app:
+            live = self._live(app)
+            deploy = Deploy(app, live, fresh=False, want=self._want(app, live, False), replace=False)
+            self._deployer.deploy(deploy, console)
+
+    def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
+        with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
+            old = self._ports.registry.services(app.name)
+            renamed = self._catalog.rename(app, name)
+            for service in old:
+                self._ports.registry.deregister(service.id)
+                id = f"{name}-{service.address}-{service.port}"
+                self._ports.registry.register(replace(service, id=id, name=name))
+            self._routing.refresh()
+            return renamed
+
+    def destroy(self, app: App, *, user: UserName | None) -> None:
+        """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end."""
+        with self.alone(app, f"a destroy by {user or 'the operator'}", lambda _: None) as app:
+            slots = tuple(
+                Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
+            )
+            release = Release(app.id, 0, "", self._ports.clock.now())
+            procedure = self.destroying()
+            entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
+            self._journal.finish(procedure, entry)
+
+    def destroying(self) -> Procedure[Deploy]:
+        return Procedure(
+            "destroy",
+            Deploy,
+            (
+                Step("forget", lambda d: d, writes=lambda d: self._catalog.removal(d.app), commits=True),
+                Step("unroute", self._unroute),
+                Step("remove", self._remove),
+            ),
+            lambda d: f"removal of {d.app.name}",
+        )
+
+    def _unroute(self, deploy: Deploy) -> Deploy:
+        self._routing.settle(deploy.app)
+        self._routing.refresh()
+        return deploy
+
+    def _remove(self, deploy: Deploy) -> Deploy:
+        for service in self._ports.registry.services(deploy.app.name):
+            self._ports.registry.deregister(service.id)
+        at_once(stopping(self._ports, deploy.retire, self._budgets.grace))
+        allotted = self._catalog.allotted()
+        names = {s.name for s in deploy.retire}
+        for address in [a for a, name in allotted.items() if name in names]:
+            self._ports.store.delete(f"octo/addresses/{address}")
+        for name in self._ports.blobs.list(f"builds/{deploy.app.id}/"):
+            self._ports.runtime.untag(image_tag(self._instance, deploy.app.id, name.rpartition("/")[2]))
+            self._ports.blobs.delete(name)
+        self._ports.sandbox.forget(deploy.app.id)
+        return deploy
+
+    def _live(self, app: App) -> Release:
+        live = self._catalog.live(app)
+        if live is None:
+            raise NotFound(f'cannot find a release of "{app.name}" that serves', hint="Push something first.")
+        return live
+
+    def _rollback_to(self, app: App, version: int | None) -> Release:
+        served = [r for r in self._catalog.releases(app) if r.status is ReleaseStatus.LIVE and r.version != app.live]
+        if version is None:
+            if not served:
+                raise NotFound(f'cannot roll back "{app.name}": there is no earlier release')
+            version = served[-1].version
+        if version == app.live:
+            raise Usage(f'cannot roll back "{app.name}" to v{version}: it is the one that serves')
+        old = self._catalog.release(app, version)
+        if old.status is not ReleaseStatus.LIVE:
+            raise Usage(f'cannot roll back "{app.name}" to v{version}: that release never served')
+        if self._ports.runtime.image(old.image) is None:
+            raise NotFound(
+                f'cannot roll back "{app.name}" to v{version}: its image has been removed',
+                hint=f"The images of the last {self._budgets.keep} releases stay (setting keep_releases).",
+            )
+        return old
+
+    def _next(self, old: Release, config: Mapping[str, str], description: str, user: UserName | None) -> Release:
+        image = self._ports.runtime.image(old.image)
+        if image is None:
+            raise NotFound(f"cannot use the image of v{old.version}: the engine does not have it any more")
+        port, routed = port_of(config, image)
+        fresh = Release(old.app, 0, old.image, self._ports.clock.now(), old.commit, description)
+        return replace(
+            fresh, build=old.build, config=config, processes=old.processes, port=port, routed=routed, user=user
+        )
+
+    def _want(self, app: App, release: Release, stopped: bool) -> Mapping[str, int]:
+        return {} if stopped else wanted(release.processes, self._catalog.scale(app))
+
+
+def _waiting(console: Console) -> Callable[[str], None]:
+    return lambda holder: console.step(f"Waiting for {holder}")
+
+
+def _describe(changes: Mapping[str, str | None]) -> str:
+    """Keys only, never values: "Set A, B; unset C"."""
+    given, gone = [k for k, v in changes.items() if v is not None], [k for k, v in changes.items() if v is None]
+    parts = [f"Set {', '.join(given)}"] * bool(given) + [f"Unset {', '.join(gone)}"] * bool(gone)
+    return "; ".join(parts)

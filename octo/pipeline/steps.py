@@ -1,0 +1,248 @@
+"""The steps of a deploy. Each looks at the world, so that it can run twice after a crash."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from octo.catalog import (
+    Catalog,
+    Targets,
+    address_write,
+    app_write,
+    free_addresses,
+    release_write,
+    scale_write,
+    targets_write,
+)
+from octo.errors import DeployFailed
+from octo.formation import RELEASE_TYPE, Start
+from octo.model import App, ReleaseStatus, Service, Slot, environment
+from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, sort_out
+from octo.pipeline.progress import Progress
+from octo.pipeline.prove import Prover
+from octo.pipeline.routing import Routing
+from octo.ports import Clock, ContainerSpec, Ports, Running, Write
+
+
+@dataclass(frozen=True)
+class Budgets:
+    boot: float  # seconds for web to answer
+    settle: float  # seconds that other types must stay up
+    drain: float  # seconds for open connections to end
+    grace: float  # seconds between SIGTERM and SIGKILL
+    keep: int  # releases whose images stay
+
+
+class Steps:
+    def __init__(
+        self,
+        ports: Ports,
+        catalog: Catalog,
+        routing: Routing,
+        prover: Prover,
+        instance: str,
+        budgets: Budgets,
+        progress: Progress,
+    ) -> None:
+        self._ports, self._catalog, self._routing, self._prover = ports, catalog, routing, prover
+        self._instance, self._budgets = instance, budgets
+        self._progress = progress
+
+    # --- claim ---
+
+    def claim(self, deploy: Deploy) -> Deploy:
+        app = self._catalog.by_id(deploy.app.id)
+        if app is None:
+            raise DeployFailed(f'cannot deploy "{deploy.app.name}": the app has gone meanwhile')
+        deploy = replace(deploy, app=app)
+        if deploy.fresh:
+            app = replace(app, last=app.last + 1)
+            deploy = replace(deploy, app=app, release=replace(deploy.release, version=app.last))
+        starts, stay, go = sort_out(deploy, self._ports.runtime.list(app.id))
+        slots = self._allot(deploy, starts)
+        return replace(deploy, slots=slots, stay=self._slots(deploy, stay), retire=self._slots(deploy, go))
+
+    def _allot(self, deploy: Deploy, starts: Sequence[Start]) -> tuple[Slot, ...]:
+        taken = self._catalog.allotted()
+        newest = max(taken, key=lambda a: tuple(map(int, a.split("."))), default=None)
+        addresses = free_addresses(self._ports.runtime.addresses(), taken, len(starts), after=newest)
+        app, release = deploy.app, deploy.release
+        return tuple(
+            Slot(
+                app.id,
+                release.version,
+                start.process,
+                start.index,
+                slot_name(self._instance, app, release.version, start),
+                address,
+                release.port,
+            )
+            for start, address in zip(starts, addresses, strict=True)
+        )
+
+    def _slots(self, deploy: Deploy, running: Sequence[Running]) -> tuple[Slot, ...]:
+        ports = {r.version: r.port for r in self._catalog.releases(deploy.app)}
+        return tuple(
+            Slot(r.app, r.release, r.process, r.index, r.name, r.address, ports.get(r.release, 0)) for r in running
+        )
+
+    def claims(self, deploy: Deploy) -> Sequence[Write]:
+        fresh = [app_write(deploy.app), release_write(deploy.release, expect=0)] if deploy.fresh else []
+        return [*fresh, *(address_write(s.address, s.name) for s in deploy.slots)]
+
+    def disown(self, deploy: Deploy) -> None:
+        freed = [address_write(s.address, None) for s in deploy.slots]
+        if deploy.fresh and deploy.release.version:
+            failed = replace(deploy.release, status=ReleaseStatus.FAILED, reason=deploy.reason)
+            freed.append(release_write(failed))
+        self._ports.store.put_many(freed)
+
+    # --- prepare, start, prove ---
+
+    def prepare(self, deploy: Deploy) -> Deploy:
+        command = deploy.release.processes.get(RELEASE_TYPE)
+        if not deploy.fresh or not command:
+            return deploy
+        name = f"{self._instance}-{deploy.app.name}-v{deploy.release.version}-release"
+        with self._progress.step("prepare", f"Running the release command: {command}"):
+            self._ports.runtime.start(self._spec(deploy, RELEASE_TYPE, 1, name, None, command))
+            try:
+                for line in self._ports.runtime.logs(name, tail=1000, follow=True):
+                    self._progress.console.raw(line.partition(b" ")[2])
+                ended = self._ports.runtime.inspect(name)
+            finally:
+                self._ports.runtime.stop(name, 0)
+        if ended is None or ended.exit_code:
+            code = ended.exit_code if ended else "unknown"
+            raise DeployFailed(f"cannot deploy: the release command ended with exit code {code}")
+        return deploy
+
+    def start(self, deploy: Deploy) -> Deploy:
+        if not deploy.slots:
+            return deploy
+        names = ", ".join(f"{s.process}.{s.index}" for s in deploy.slots)
+        with self._progress.step("start", f"Starting {names}", "started"):
+            at_once(self._start_one(deploy, slot) for slot in deploy.slots)
+        return deploy
+
+    def _start_one(self, deploy: Deploy, slot: Slot) -> Callable[[], object]:
+        command = deploy.release.processes.get(slot.process)
+        spec = self._spec(deploy, slot.process, slot.index, slot.name, slot.address, command)
+        return lambda: self._ports.runtime.start(spec)
+
+    def _spec(
+        self, deploy: Deploy, process: str, index: int, name: str, address: str | None, command: str | None
+    ) -> ContainerSpec:
+        release = deploy.release
+        env = environment(release, process, index)
+        return ContainerSpec(name, release.image, deploy.app.id, release.version, process, index, address, env, command)
+
+    def stop_new(self, deploy: Deploy) -> None:
+        at_once(stopping(self._ports, deploy.slots, self._budgets.grace))
+
+    def prove(self, deploy: Deploy) -> Deploy:
+        if deploy.slots:
+            host = self._routing.host(deploy.app)
+            with self._progress.step("prove", _proving(deploy), "proved"):
+                self._prover.prove(deploy.release, deploy.slots, host, self._progress.console.detail)
+            at_once((lambda name=s.name: self._ports.runtime.keep(name)) for s in deploy.slots)  # type: ignore[misc]
+        return deploy
+
+    # --- register, route, commit ---
+
+    def register(self, deploy: Deploy) -> Deploy:
+        for slot in deploy.slots:
+            if deploy.release.routed and is_web(slot.process):
+                self._ports.registry.register(_service(deploy, slot))
+        return deploy
+
+    def deregister_new(self, deploy: Deploy) -> None:
+        for slot in deploy.slots:
+            self._ports.registry.deregister(_service(deploy, slot).id)
+
+    def route(self, deploy: Deploy) -> Deploy:
+        if deploy.release.routed or deploy.app.live:
+            with self._progress.step("route", "Routing", "nginx switched and proved"):
+                self._routing.flip(deploy.app, _targets(deploy))
+        return deploy
+
+    def route_back(self, deploy: Deploy) -> None:
+        self._routing.back(deploy.app)
+
+    def commit(self, deploy: Deploy) -> Deploy:
+        app = replace(deploy.app, live=deploy.release.version, stopped=deploy.stop)
+        took = {**deploy.took, **self._progress.took}
+        status = replace(deploy.release, status=ReleaseStatus.LIVE, took=took) if deploy.fresh else deploy.release
+        return replace(deploy, app=app, release=status, took=took)
+
+    def truth(self, deploy: Deploy) -> Sequence[Write]:
+        writes = [app_write(deploy.app), targets_write(deploy.app, _targets(deploy))]
+        writes += [release_write(deploy.release)] if deploy.fresh else []
+        writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
+        return [*writes, *self._catalog.config_writes(deploy.app, deploy.config)]
+
+    # --- drain, retire ---
+
+    def drain(self, deploy: Deploy) -> Deploy:
+        self._routing.settle(deploy.app)
+        old = [f"{s.address}:{s.port}" for s in deploy.retire if is_web(s.process)]
+        wait_until_closed(self._ports.router.connections, old, self._ports.clock, self._budgets.drain)
+        return deploy
+
+    def retire(self, deploy: Deploy) -> Deploy:
+        for slot in deploy.retire:
+            self._ports.registry.deregister(service_id(deploy.app, slot))
+        at_once(stopping(self._ports, deploy.retire, self._budgets.grace))
+        prune_images(self._ports, self._catalog, deploy.app, self._instance, self._budgets.keep)
+        return deploy
+
+    def freed(self, deploy: Deploy) -> Sequence[Write]:
+        return [address_write(s.address, None) for s in deploy.retire if s.address]
+
+
+def service_id(app: App, slot: Slot) -> str:
+    """octohost's NAME-IP-PORT (row J1)."""
+    return f"{app.name}-{slot.address}-{slot.port}"
+
+
+def _service(deploy: Deploy, slot: Slot) -> Service:
+    tags = ("http", f"v{slot.release}")
+    return Service(service_id(deploy.app, slot), deploy.app.name, slot.address, slot.port, tags)
+
+
+def _targets(deploy: Deploy) -> Targets:
+    release = deploy.release
+    web = sorted(f"{s.address}:{release.port}" for s in deploy.after if is_web(s.process))
+    return Targets(release.version, release.routed, tuple(web) if release.routed else ())
+
+
+def _proving(deploy: Deploy) -> str:
+    web = deploy.release.routed and any(is_web(s.process) for s in deploy.slots)
+    return f"Waiting for web to answer on port {deploy.release.port}" if web else "Watching that it stays up"
+
+
+def wait_until_closed(
+    connections: Callable[[Iterable[str]], int], targets: Sequence[str], clock: Clock, budget: float
+) -> None:
+    """Wait until nobody is connected to `targets`, `budget` seconds at most."""
+    end = clock.monotonic() + budget
+    while targets and connections(targets) and clock.monotonic() < end:
+        clock.sleep(0.1)
+
+
+def prune_images(ports: Ports, catalog: Catalog, app: App, instance: str, keep: int) -> None:
+    """Drop the images of builds that no kept release has."""
+    for build in prunable(catalog.builds(app), catalog.releases(app), app.live, keep):
+        ports.runtime.untag(image_tag(instance, app.id, build.id))
+        catalog.save_build(replace(build, image=""))
+
+
+def stopping(ports: Ports, slots: Iterable[Slot], grace: float) -> Iterable[Callable[[], object]]:
+    return [lambda name=slot.name: ports.runtime.stop(name, grace) for slot in slots]  # type: ignore[misc]
+
+
+def at_once(acts: Iterable[Callable[[], object]]) -> None:
+    """Run them side by side; raise the first error after all have ended."""
+    with ThreadPoolExecutor(8, thread_name_prefix="deploy") as pool:
+        for future in [pool.submit(act) for act in acts]:
+            future.result()

@@ -1,0 +1,249 @@
+"""Settings to adapters to pipelines: the composition root, and the only file that names adapters."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from octo.adapters.blobs_files import FileBlobs
+from octo.adapters.builder_docker import DockerBuilder
+from octo.adapters.console_stream import StreamConsole
+from octo.adapters.probe_http import HttpProbe
+from octo.adapters.registry_store import StoreRegistry
+from octo.adapters.router_nginx import NginxRouter
+from octo.adapters.runtime_docker import DockerRuntime
+from octo.adapters.sandbox_docker import DockerSandbox
+from octo.adapters.store_sqlite import SqliteStore
+from octo.catalog import Catalog
+from octo.engine import Engine
+from octo.errors import Usage
+from octo.formation import wanted
+from octo.journal import Journal
+from octo.model import App, AppName, UserName
+from octo.pipeline.build import BuildLimits, Builds
+from octo.pipeline.deploy import Deployer
+from octo.pipeline.receive import Receiver
+from octo.pipeline.reconcile import Reconciler
+from octo.pipeline.routing import Routing
+from octo.pipeline.run import OneOff
+from octo.pipeline.scale import Changes
+from octo.pipeline.steps import Budgets
+from octo.ports import Console, Limits, Ports
+from octo.settings import MB, Settings
+
+log = logging.getLogger(__name__)
+
+
+class SystemClock:
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+class Background:
+    """Threads for what goes on after somebody's answer: the drain and the end of old containers."""
+
+    def __init__(self) -> None:
+        self._busy = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, act: Callable[[], object]) -> None:
+        with self._changed:
+            self._busy += 1
+        threading.Thread(target=self._run, args=[act], daemon=True, name="background").start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is under way; False when it took longer than `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout)
+
+    def _run(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception as error:
+            log.error("cannot end in the background, trying again later: %s", error)
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+
+@dataclass
+class Octo:
+    """Everything, put together."""
+
+    settings: Settings
+    engine: Engine
+    store: SqliteStore
+    ports: Ports
+    catalog: Catalog
+    journal: Journal
+    routing: Routing
+    deployer: Deployer
+    changes: Changes
+    builds: Builds
+    receiver: Receiver
+    oneoff: OneOff
+    reconciler: Reconciler
+    background: Background
+    ssh_listening: Callable[[], bool] = field(default=lambda: True)
+
+    def url(self, app: App) -> str:
+        port = "" if self.settings.http_port == 80 else f":{self.settings.http_port}"
+        return f"http://{self.routing.host(app)}{port}"
+
+    def git_url(self, app: App) -> str:
+        host = "localhost" if self.settings.domain_suffix == "localhost" else self.settings.domain_suffix
+        return f"ssh://git@{host}:{self.settings.ssh_port}/{app.name}.git"
+
+    def create(self, name: AppName, owner: UserName | None) -> App:
+        app = self.catalog.create(name, now=self.ports.clock.now(), owner=owner)
+        self.routing.refresh()
+        return app
+
+    def status(self, app: App) -> str:
+        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED."""
+        live = self.catalog.live(app)
+        if live is None or app.stopped:
+            return "STOPPED"
+        want = wanted(live.processes, self.catalog.scale(app))
+        up = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.state == "running"]
+        return "OK" if all(sum(r.process == p for r in up) >= n for p, n in want.items()) else "DOWN"
+
+    def private(self) -> Iterable[tuple[Path, int]]:
+        """Files that hold secrets, and the most that their mode may be."""
+        home = self.settings.home
+        return [(home / "octo.db", 0o600), (home / "blobs", 0o700), (home / "ssh", 0o700), (home / "run/rx", 0o700)]
+
+    def leftovers(self) -> Sequence[str]:
+        """What belongs to nobody, named; empty when all is well."""
+        busy = set(self.receiver.pushes)
+        found = [f"folder {p.name}" for p in (self.settings.run / "rx").glob("*") if p.name not in busy]
+        names = {r.name for r in self.ports.runtime.list()}
+        known = {a.id for a in self.catalog.apps()}
+        found += [f"container {r.name}" for r in self.ports.runtime.list() if r.app not in known]
+        if not self.journal.all():
+            found += [f"address {a}" for a, n in self.catalog.allotted().items() if n not in names]
+        return found + [f"journal entry {e.id} ({e.procedure})" for e in self.journal.open()]
+
+    def wait_until_idle(self) -> None:
+        while self.receiver.pushes:
+            time.sleep(0.05)
+        self.background.wait()
+
+    def shut_down(self, tell: Callable[[str], None]) -> None:
+        """End nginx and every container of this octo. octod itself must have ended."""
+        tell("Stopping nginx")
+        self.ports.router.stop()
+        running = self.ports.runtime.list()
+        tell(f"Stopping {len(running)} containers")
+        for container in running:
+            self.ports.runtime.stop(container.name, self.settings.grace_seconds)
+        self.ports.sandbox.sweep(())
+        self.ports.builder.sweep()
+        self.ports.runtime.clear()
+
+
+def render(write: Callable[[bytes], object]) -> Console:
+    return StreamConsole(write)
+
+
+def build(settings: Settings) -> Octo:
+    """Put everything together; touches nothing but octo's own folder."""
+    prepare_home(settings)
+    engine = Engine(settings.engine)
+    store = SqliteStore(settings.home / "octo.db")
+    ports = adapters(settings, engine, store)
+    catalog, journal = Catalog(store), Journal(store)
+    routing = Routing(catalog, ports.router, settings.domain_suffix)
+    budgets = Budgets(
+        settings.boot_seconds,
+        settings.settle_seconds,
+        settings.drain_seconds,
+        settings.grace_seconds,
+        settings.keep_releases,
+    )
+    background = Background()
+    deployer = Deployer(ports, catalog, routing, journal, instance=settings.instance, budgets=budgets, later=background)
+    changes = Changes(
+        ports, catalog, routing, journal, deployer, instance=settings.instance, budgets=budgets, wait=settings.push_wait
+    )
+    build_limits = Limits(settings.build_memory_mb * MB, settings.build_cpus, 512, settings.build_seconds)
+    builds = Builds(ports, catalog, BuildLimits(build_limits, settings.build_output_mb * MB, settings.instance), render)
+    receiver = Receiver(
+        ports,
+        catalog,
+        routing,
+        builds,
+        deployer,
+        Limits(settings.push_memory_mb * MB, 2.0, 256, settings.push_seconds),
+        settings.branches,
+        settings.push_wait,
+        lambda app: octo.url(app),
+    )
+    oneoff = OneOff(ports.runtime, catalog, settings.instance)
+    procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
+    reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=settings.instance)
+    octo = Octo(
+        settings,
+        engine,
+        store,
+        ports,
+        catalog,
+        journal,
+        routing,
+        deployer,
+        changes,
+        builds,
+        receiver,
+        oneoff,
+        reconciler,
+        background,
+    )
+    return octo
+
+
+def adapters(settings: Settings, engine: Engine, store: SqliteStore) -> Ports:
+    home = settings.home
+    return Ports(
+        store=store,
+        registry=StoreRegistry(store),
+        blobs=FileBlobs(home / "blobs"),
+        sandbox=DockerSandbox(
+            engine,
+            instance=settings.instance,
+            image=settings.stack,
+            user=settings.sandbox_uid,
+            repositories=home / "repos",
+            guest=settings.share / "octo" / "guest",
+        ),
+        builder=DockerBuilder(engine, instance=settings.instance, mode=settings.builder),
+        runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),
+        probe=HttpProbe(timeout=5.0),
+        router=NginxRouter(
+            home / "nginx",
+            port=settings.http_port,
+            listen=settings.listen,
+            templates=settings.share / "templates" / "nginx",
+            user=settings.nginx_uid,
+            drain=settings.drain_seconds,
+        ),
+        clock=SystemClock(),
+    )
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make octo's folder, and check that its unprivileged helpers can get there."""
+    for folder in (settings.home, settings.run):
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.chmod(0o711)
+    closed = [p for p in settings.home.parents if not p.stat().st_mode & 0o001]
+    if closed:
+        raise Usage(
+            f'cannot use "{settings.home}" as home: "{closed[0]}" is closed to octo\'s unprivileged helpers',
+            hint="Set OCTO_HOME to a folder under /var/lib, or chmod o+x that one.",
+        )
+    os.umask(0o022)

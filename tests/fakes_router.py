@@ -1,0 +1,54 @@
+"""An in-memory Router, held to the same contract as the real one."""
+
+from collections.abc import Iterable, Sequence
+
+from octo.adapters.router_nginx.render import check
+from octo.errors import RouterFailed
+from octo.ports import Route, Tally
+
+
+class FakeRouter:
+    """Serves the last table of `applied`; tests set what it should tell."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.applied: list[tuple[Route, ...]] = []  # every table that changed something, oldest first
+        self.fail_next: str | None = None  # the words with which the next apply fails
+        self.open: dict[str, int] = {}  # "address:port" -> connections
+        self.tallies: dict[str, Tally] = {}  # App.id -> what tally() answers
+        self.wrong: list[str] = []  # what problems() says beside the router not running
+
+    @property
+    def table(self) -> tuple[Route, ...]:
+        """What is served now, sorted by App.id."""
+        return self.applied[-1] if self.applied else ()
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def apply(self, routes: Sequence[Route]) -> bool:
+        check(routes)
+        why, self.fail_next = self.fail_next, None
+        if why is not None:
+            raise RouterFailed(why)
+        fresh = tuple(sorted(routes, key=lambda route: route.id))
+        changed = fresh != self.table or not self.running
+        self.running = True
+        if changed:
+            self.applied.append(fresh)
+        return changed
+
+    def connections(self, targets: Iterable[str]) -> int:
+        return sum(self.open.get(target, 0) for target in set(targets))
+
+    def mark(self) -> int:
+        return 0
+
+    def tally(self, app: str, since: int) -> Tally:
+        return self.tallies.get(app, Tally(0, 0))
+
+    def problems(self) -> Sequence[str]:
+        return [*([] if self.running else ["nginx is not running"]), *self.wrong]
