@@ -4,7 +4,7 @@ It prints nothing itself but that octod is not there. Found, in this order: $OCT
 .octo/run/octo.sock here and in every folder above, that of this checkout, /run/octo/octo.sock. A socket met by
 looking around counts only when it belongs to root or to the caller: the message carries the caller's terminal.
 What must work without octod (help, version, doctor) is run in place then, by the checkout's own Python.
-2 ms above `python3 -I -S -c pass`, which takes 6.5.
+Whole process without octod's part 6.3 ms, `python3 -I -S -c pass` 5.8.
 """
 
 import posix

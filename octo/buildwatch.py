@@ -47,7 +47,7 @@ class Watch:
 
     def show(self, data: bytes) -> None:
         """Hand output on, up to the limit; nothing after the verdict."""
-        if self.verdict is not None:
+        if self.verdict is not None or not data:
             return
         try:
             self._output(data[: self._room])

@@ -215,6 +215,9 @@ class _Link(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
+    def __del__(self) -> None:
+        self.close()  # a thread's connection goes with its thread
+
     def stale(self) -> bool:
         """Whether the other side has closed: between two calls nothing else makes the socket readable."""
         if not self.sock:

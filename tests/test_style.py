@@ -12,7 +12,7 @@ PYTHON = sorted(f for folder in FOLDERS for f in CHECKOUT.glob(f"{folder}/**/*.p
 PROGRAMS = [CHECKOUT / "setup", *sorted(CHECKOUT.glob("setup.d/*")), *sorted(CHECKOUT.glob("bin/*"))]
 LONGEST_FILE = 300  # lines
 LONGEST_FUNCTION = 40
-SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval", "exec"}
+SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "eval"}
 
 
 def named(file: Path) -> str:

@@ -187,7 +187,7 @@ class DockerBuilder:
         """Run the docker command; returns its exit code and the end of its output."""
         program, pipe, output = self._spawn(spec, home)
         tail = b""
-        with output, watch.over(lambda: _signal(program, signal.SIGTERM), lambda: _signal(program, signal.SIGKILL)):
+        with output, watch.over(lambda: _kill(program), lambda: _kill(program)):
             thread(_fill, pipe, context, watch, program)
             while data := output.read(CHUNK):
                 tail = (tail + data)[-TAIL:]
@@ -258,10 +258,11 @@ def _write(pipe: io.FileIO, chunks: Iterable[bytes]) -> None:
             view = view[pipe.write(view) :]
 
 
-def _signal(program: "Popen[bytes]", number: int) -> None:
+def _kill(program: "Popen[bytes]") -> None:
+    """At once: on SIGTERM the command waits for its step to end; when it is gone the engine kills the step."""
     if program.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(program.pid, number)
+            os.killpg(program.pid, signal.SIGKILL)
 
 
 def _pipe() -> tuple[io.FileIO, io.FileIO]:
