@@ -145,8 +145,8 @@ def _split(text: str) -> "list[str]":
     """
     if "\0" in text:
         raise _Unreadable("it contains a NUL byte")
-    words: "list[str]" = []
-    word: "list[str] | None" = None  # None between two words; [""] in one such as ''
+    words: list[str] = []
+    word: list[str] | None = None  # None between two words; [""] in one such as ''
     at = 0
     while at < len(text):
         if text[at] in _SEPARATORS:

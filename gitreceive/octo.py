@@ -8,7 +8,6 @@ Whole process without octod's part 6.3 ms, `python3 -I -S -c pass` 5.8.
 """
 
 import posix
-import sys
 
 from gitreceive import command, wire
 
@@ -136,7 +135,7 @@ def _terminal_modes() -> "list[object] | None":
     """octod sets raw mode on our terminal by itself; these are for when it cannot set it back."""
     if not posix.isatty(0):
         return None
-    import _signal
+    import _signal  # type: ignore[import-not-found]  # `signal` imports enum, for 5 ms
     import termios
 
     for number in (_signal.SIGTERM, _signal.SIGHUP):

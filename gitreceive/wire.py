@@ -55,7 +55,7 @@ def receive(sock: "_socket.socket", most: int = 3) -> "tuple[bytes, list[int]]":
 
     Raises Malformed; descriptors that came are closed then.
     """
-    held: "list[int]" = []
+    held: list[int] = []
     data = b""
     need = 4
     try:

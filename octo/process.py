@@ -12,6 +12,7 @@ from octo.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+Program = subprocess.Popen[bytes]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -25,6 +25,7 @@ start_octod() {
 	fi
 	detail "home $OCTO_HOME, log $OCTO_HOME/octod.log"
 	mkdir -p -- "$OCTO_HOME"
+	(umask 077 && : >>"$OCTO_HOME/octod.log")
 	setsid "$venv/bin/python" -m octo.daemon >>"$OCTO_HOME/octod.log" 2>&1 </dev/null &
 	wait_for_octod $!
 	took
@@ -34,7 +35,7 @@ wait_for_octod() { # PID
 	tries=0
 	until octo status >/dev/null 2>&1; do
 		tries=$((tries + 1))
-		if [ $tries -gt 300 ] || ! kill -0 "$1" 2>/dev/null; then
+		if [ $tries -gt 300 ] || ! runs "$1"; then
 			show_end "$OCTO_HOME/octod.log"
 			die "cannot start octod: it does not answer" "Look at its log: $OCTO_HOME/octod.log"
 		fi

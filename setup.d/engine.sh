@@ -55,13 +55,18 @@ forget_dead_dockerd() { # after a crash dockerd takes any process that has its o
 	[ -z "$pid" ] || is_dockerd "$pid" || rm -f /var/run/docker.pid
 }
 
-is_dockerd() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = dockerd ]; }
+is_dockerd() { # PID
+	case $(readlink "/proc/$1/exe") in
+	*/dockerd | */dockerd\ *) ;; # the latter after an upgrade: "(deleted)"
+	*) return 1 ;;
+	esac
+}
 
 wait_for_engine() { # PID of dockerd, or '' when systemd minds it
 	tries=0
 	until engine_answers; do
 		tries=$((tries + 1))
-		if [ $tries -gt 300 ] || { [ -n "$1" ] && ! kill -0 "$1" 2>/dev/null; }; then
+		if [ $tries -gt 300 ] || { [ -n "$1" ] && ! runs "$1"; }; then
 			[ -z "$1" ] || show_end "$engine_log"
 			die "cannot start the Docker engine: it does not answer at $engine" "Look at its log: $([ -n "$1" ] && echo "$engine_log" || echo journalctl -u docker)"
 		fi

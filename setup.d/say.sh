@@ -35,6 +35,8 @@ die_usage() { # MESSAGE HINT
 	exit 2
 }
 
+runs() { readlink "/proc/$1/exe" >/dev/null; } # PID: and is no zombie
+
 quoted() { # TEXT: as a shell reads it
 	case $1 in
 	*[!A-Za-z0-9_./-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from octo import process
 from octo.buildlog import ClassicLog, Context, classic_failure, failed, plain, refused
@@ -26,11 +25,9 @@ from octo.engine import Engine
 from octo.errors import Conflict, OctoError, Unavailable
 from octo.ports import BuildSpec
 
-if TYPE_CHECKING:
-    from subprocess import Popen
-
 PERIOD = 100_000  # microseconds, of the CPU share
 FILES = {"Name": "nofile", "Soft": 1024, "Hard": 4096}
+CGROUPS = Path("/sys/fs/cgroup")
 CHUNK = 64 * 1024  # bytes
 TAIL = 4096  # bytes
 
@@ -60,7 +57,9 @@ class DockerBuilder:
         with self._gate:
             if self._active:
                 return ()
-            return (*self._sweep_containers(), *self._sweep_stages(), *self._sweep_homes())
+            found = (*self._sweep_containers(), *self._sweep_stages(), *self._sweep_homes())
+            self._clear_cgroup()
+            return found
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -195,7 +194,7 @@ class DockerBuilder:
             code = program.wait()
         return code, tail.decode("utf-8", "replace")
 
-    def _spawn(self, spec: BuildSpec, home: str) -> tuple["Popen[bytes]", io.FileIO, io.FileIO]:
+    def _spawn(self, spec: BuildSpec, home: str) -> tuple[process.Program, io.FileIO, io.FileIO]:
         build = ["buildx", "build", "--load"] if self._has_buildx() else ["build"]
         # The command dies with octod: a build that nobody holds to its limits must not go on.
         argv = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", self._docker, *build, "--progress=plain"]
@@ -242,8 +241,16 @@ class DockerBuilder:
                 shutil.rmtree(path, ignore_errors=True)
                 yield f"folder {path}"
 
+    def _clear_cgroup(self) -> None:
+        """The engine leaves the empty parent cgroup behind; the next build makes it again."""
+        if self._cgroup().startswith("/"):
+            name = self._cgroup().removeprefix("/")
+            for path in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")):  # version 2, or each controller of version 1
+                with contextlib.suppress(OSError):
+                    path.rmdir()
 
-def _fill(pipe: io.FileIO, context: Context, watch: Watch, program: "Popen[bytes]") -> None:
+
+def _fill(pipe: io.FileIO, context: Context, watch: Watch, program: process.Program) -> None:
     """Write the context to the command. Its stdin closes late after an error: half a context must not build."""
     with pipe:
         feed(lambda chunks: _write(pipe, chunks), context, watch)
@@ -258,7 +265,7 @@ def _write(pipe: io.FileIO, chunks: Iterable[bytes]) -> None:
             view = view[pipe.write(view) :]
 
 
-def _kill(program: "Popen[bytes]") -> None:
+def _kill(program: process.Program) -> None:
     """At once: on SIGTERM the command waits for its step to end; when it is gone the engine kills the step."""
     if program.poll() is None:
         with contextlib.suppress(ProcessLookupError):

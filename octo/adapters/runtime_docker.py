@@ -48,6 +48,12 @@ class DockerRuntime:
                 hint="Choose another subnet in octo.toml.",
             ) from None
 
+    def clear(self) -> None:
+        found = self._found_network()
+        if found and (found.get("Labels") or {}).get("octo.instance") == self._instance:
+            with contextlib.suppress(OctoError):  # a container that is not octo's hangs on it
+                self._engine.delete("networks", found["Id"])
+
     def addresses(self) -> Iterable[str]:
         """Those of the network as it is; the setting counts only until it is made."""
         found = self._found_network()

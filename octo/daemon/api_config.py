@@ -14,7 +14,9 @@ def change(ask: Ask) -> Json:
     """A map; null removes the key. `?restart=0` stores it for the next release only."""
     if not isinstance(ask.body, dict) or not all(v is None or isinstance(v, str) for v in ask.body.values()):
         raise Usage("cannot read the config: it must be a map of strings and nulls")
-    changes: dict[str, str | None] = {config_key(k): None if v is None else config_value(v) for k, v in ask.body.items()}
+    changes: dict[str, str | None] = {
+        config_key(k): None if v is None else config_value(v) for k, v in ask.body.items()
+    }
     if changes.get("PORT"):
         port_number(str(changes["PORT"]))
     restart = ask.query.get("restart", "1") != "0"

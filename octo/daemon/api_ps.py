@@ -30,9 +30,7 @@ def scale(ask: Ask) -> Json:
     updates = ask.given("updates", [])
     if not updates or not all(isinstance(u, dict) for u in updates):
         raise Usage('cannot scale: "updates" must be a list of {type, quantity}')
-    numbers: dict[str, int] = {
-        process_name(str(u.get("type"))): quantity(str(u.get("quantity"))) for u in updates
-    }
+    numbers: dict[str, int] = {process_name(str(u.get("type"))): quantity(str(u.get("quantity"))) for u in updates}
     ask.octo.changes.scale(ask.app, numbers, user=ask.actor.user, console=ask.console)
     return formation(ask)
 

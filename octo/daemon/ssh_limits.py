@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, ClassVar
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
@@ -166,6 +166,7 @@ class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
     """One client's connection. `settled` is set when it has logged in, or has ended."""
 
     def __init__(self, sock: BoundedSocket, limits: Limits) -> None:
+        self.auth_handler: Any = None
         super().__init__(sock, default_window_size=WINDOW, packetizer_class=BoundedPacketizer)
         sock.allowance = limits.stranger_bytes
         self.limits = limits
@@ -195,7 +196,7 @@ class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
         self.sock.allowance = None
         self.settled.set()
 
-    _channel_handler_table = {
+    _channel_handler_table: ClassVar[dict[int, Any]] = {
         **paramiko.Transport._channel_handler_table,
         MSG_CHANNEL_DATA: _take_data,
         MSG_CHANNEL_EXTENDED_DATA: lambda channel, message: None,  # nobody reads a client's stderr

@@ -59,6 +59,10 @@ class Recorder:
         self._to.raw(data)
         self._record.raw(data)
 
+    def note(self, error: OctoError) -> None:
+        """Keep why it ended; the pusher is told by who catches it."""
+        self._record.error(error.message)
+
     def output(self) -> bytes:
         return bytes(self._kept)
 
@@ -94,7 +98,7 @@ class Builds:
             build = self._make(app, build, source, context, recorder, cancelled)
         except OctoError as error:
             status = BuildStatus.ABANDONED if isinstance(error, Cancelled) else BuildStatus.FAILED
-            recorder.error(error.message)
+            recorder.note(error)
             build = replace(build, status=status, reason=error.message)
             raise
         finally:

@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import random
 import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from octo.adapters.router_nginx import NginxRouter
 from octo.adapters.router_nginx.master import wait_until
 from octo.ports import Route
 
+NOBODY = "127.0.0.1:1"  # a target where no one listens
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "nginx"
 UID = 59202
 
@@ -110,18 +112,18 @@ class Bench:
         """Start an app that echoes requests; its "address:port", and the gate that `/wait` waits for."""
         server = _Server(says)
         self.apps.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"127.0.0.1:{server.server_port}", server.gate
 
     def other(self, **changes: Any) -> NginxRouter:
         """Another NginxRouter over the same prefix, as after a restart of octod with other settings."""
         return nginx(self.prefix, **{"port": self.port, **changes})
 
-    def get(self, host: str, path: str = "/", *, method: str = "GET", body: bytes | None = None, **more: str) -> Answer:
+    def get(self, host: str, path: str = "/", *, method: str = "GET", **more: str) -> Answer:
         headers = {"Host": host, **{k.replace("_", "-"): v for k, v in more.items()}}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body=body, headers=headers)
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
         finally:
@@ -136,6 +138,46 @@ class Bench:
     def status_of(self, data: bytes) -> int:
         with self.raw(data) as connection:
             return int(connection.recv(65536).split()[1])
+
+
+@dataclass
+class Load:
+    """Clients with one connection each request, and clients that keep theirs."""
+
+    made: Bench
+    done: threading.Event = field(default_factory=threading.Event)
+    seen: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def fresh(self, method: str) -> None:
+        while not self.done.is_set() and len(self.seen) < 20_000:
+            try:
+                answer = self.made.get("shop.localhost", method=method)
+                self.note(answer.status, answer.echo["app"])
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{method}: {error!r}")
+
+    def kept(self) -> None:
+        connection, used = http.client.HTTPConnection("127.0.0.1", self.made.port, timeout=20), False
+        while not self.done.is_set() and len(self.seen) < 20_000:
+            try:
+                connection.request("GET", "/", headers={"Host": "shop.localhost"})
+                answer = connection.getresponse()
+                answer.read()
+                self.note(answer.status, "")
+                used = not answer.will_close
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                # An idle connection may close as it is used; a client asks again, once (RFC 9110, 9.2.2).
+                if not used:
+                    self.failures.append(repr(error))
+                used = False
+        connection.close()
+
+    def note(self, status: int, app: str) -> None:
+        self.seen.append(app)
+        if status != 200:
+            self.failures.append(str(status))
 
 
 def nginx(prefix: Path, *, port: int, **changes: Any) -> NginxRouter:
@@ -162,9 +204,12 @@ def bench(**changes: Any) -> Iterator[Bench]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below the ones that the kernel hands out to clients."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def route(app: str, *targets: str, hosts: tuple[str, ...] | None = None, release: int = 1) -> Route:

@@ -56,11 +56,11 @@ class StubOctod:
         argv = ["git", fields["verb"].removeprefix("git-"), str(self.repositories / (fields["app"] + ".git"))]
         with subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment) as git:
             handle = os.pidfd_open(git.pid)
-            ready, _, _ = select.select([handle, sock], [], [])
+            ready, _, _ = select.select([handle, sock.fileno()], [], [])
             os.close(handle)
-            if sock in ready:
+            if sock.fileno() in ready:
                 git.kill()
-        self.ends.put(GONE if sock in ready or git.returncode else "done")
+        self.ends.put(GONE if sock.fileno() in ready or git.returncode else "done")
         return b"exit %d\n" % (git.returncode & 255)
 
     def octo(self, sock: socket.socket, arguments: list[str], descriptors: list[int]) -> bytes:
@@ -179,10 +179,11 @@ def builtin(folder: Path, octod: StubOctod) -> Iterator[int]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     with (folder / "host").open() as host_key, listener, ours:
-        inherited = {"--listen-fd": listener.fileno(), "--octod-fd": theirs.fileno(), "--host-key-fd": host_key.fileno()}
+        descriptors = (listener.fileno(), theirs.fileno(), host_key.fileno())
+        options = zip(("--listen-fd", "--octod-fd", "--host-key-fd"), map(str, descriptors), strict=True)
         door = subprocess.Popen(
-            [sys.executable, "-m", "octo.daemon.ssh_door", *(w for k, v in inherited.items() for w in (k, str(v)))],
-            pass_fds=tuple(inherited.values()),
+            [sys.executable, "-m", "octo.daemon.ssh_door", *(word for option in options for word in option)],
+            pass_fds=descriptors,
             user=DOOR_UID,
             group=DOOR_UID,
             extra_groups=(),
@@ -299,7 +300,7 @@ def test_there_is_no_terminal(door: Door) -> None:
 
 
 @pytest.mark.row("A2")
-@pytest.mark.parametrize("before", [("-W", "127.0.0.1:{}"), ("-N", "-oExitOnForwardFailure=yes", "-R", "0:127.0.0.1:{}")])
+@pytest.mark.parametrize("before", [("-W", "127.0.0.1:{}"), ("-NoExitOnForwardFailure=yes", "-R", "0:127.0.0.1:{}")])
 def test_nothing_is_forwarded(door: Door, before: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as target:
         port = target.getsockname()[1]

@@ -54,7 +54,7 @@ class Logs:
         """Count the app's requests from the mark on.
 
         failed: a 502, 503 or 504 for which no container had sent a header. What the client itself gave up (499) or
-        sent wrongly (other answers of nginx) counts as neither.
+        sent wrongly (other answers of nginx) counts as neither. What was rotated away twice is no longer counted.
         """
         with self._lock:
             offsets = self._offsets()
@@ -118,8 +118,8 @@ class Logs:
         """The emerg and alert lines from the mark on, safe to print; None: since the last proven reload."""
         start = self._offsets().calm if since is None else since
         size = _size(self._error)
-        text = _read(self._error, max(start if start <= size else 0, size - _TAIL))
-        lines = (_printable(line) for line in text.decode("utf-8", "replace").splitlines())
+        raw = _lines(self._error, max(start if start <= size else 0, size - _TAIL))
+        lines = [_printable(line.decode("utf-8", "replace").rstrip()) for line in raw]
         return [line for line in lines if _SERIOUS.search(line) and not _HARMLESS.search(line)]
 
 
@@ -130,7 +130,7 @@ def _answered(entry: dict[str, object]) -> bool:
 
 
 def _parsed(file: Path, offset: int, needle: bytes) -> Iterator[dict[str, object]]:
-    for line in _read(file, max(0, offset)).splitlines():
+    for line in _lines(file, max(0, offset)):
         if needle not in line:
             continue
         try:
@@ -152,16 +152,15 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _read(file: Path, offset: int) -> bytes:
+def _lines(file: Path, offset: int) -> Iterator[bytes]:
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return b""
+        return
     with open(fd, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return b""
-        opened.seek(offset)
-        return opened.read()
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            opened.seek(offset)
+            yield from opened
 
 
 def _printable(line: str) -> str:

@@ -45,6 +45,11 @@ class Master:
 
     # --- the process
 
+    def clear(self) -> None:
+        """Remove what a dead one left; `nginx -t` opens the pid file too."""
+        self._pid_file.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+
     def pid(self) -> int | None:
         """The running master of this prefix: by its pid file, and where that is gone by looking for it."""
         told = self._told_pid()
@@ -59,9 +64,7 @@ class Master:
             raise RouterFailed(f"cannot use the new nginx configuration: {_first_complaint(done.text)}")
 
     def start(self) -> None:
-        """Start with the current tree, after removing what a dead one left. Raises RouterFailed."""
-        self._pid_file.unlink(missing_ok=True)
-        self.socket.unlink(missing_ok=True)
+        """Start with the current tree. Raises RouterFailed."""
         done = self._run(["-c", f"{self._prefix}/current/nginx.conf"])
         if done.code:
             holder = sockets.holder(self._port, self._user)
@@ -88,8 +91,7 @@ class Master:
                 break
         else:
             self._kill({pid, *self.workers(pid)})
-        self._pid_file.unlink(missing_ok=True)
-        self.socket.unlink(missing_ok=True)
+        self.clear()
 
     def _kill(self, everyone: Iterable[int]) -> None:
         for pid in everyone:

@@ -160,6 +160,8 @@ class NginxRouter:
             return False
         tree = self._write(files)
         try:
+            if self._master.pid() is None:
+                self._master.clear()
             self._master.test(tree.path)
             self._trees.point(tree)
             self._serve(tree)
@@ -195,7 +197,7 @@ class NginxRouter:
             raise RouterFailed(
                 f"cannot prove nginx's reload: after {self._patience:.0f} s the old table is still served"
                 + "".join(f"; nginx says: {line}" for line in self._logs.serious(since)[:1]),
-                hint="Look at nginx's error log, or restart octod.",
+                hint=f"Look at {self._prefix}/logs/error.log.",
             )
         if self._given_up(since) and not self._proven(tree, old):
             raise RouterFailed(f"cannot reload nginx: {self._logs.serious(since)[0]}", hint=self._port_hint())

@@ -65,7 +65,8 @@ def run(*words: str, where: Path, program: str = str(PROGRAM), **env: str) -> "s
 
 def test_arguments_streams_and_exit_code_go_through(tmp_path: Path) -> None:
     with octod(tmp_path / "octo.sock", hello) as messages:
-        done = run("config:set", "shop/A=x y", "", where=tmp_path, OCTO_SOCKET=str(tmp_path / "octo.sock"), TERM="vt100")
+        path = str(tmp_path / "octo.sock")
+        done = run("config:set", "shop/A=x y", "", where=tmp_path, OCTO_SOCKET=path, TERM="vt100")
     assert (done.returncode, done.stdout, done.stderr) == (20, "hello\n", "")
     kind, fields, arguments = messages[0]
     assert (kind, arguments) == ("octo", ["config:set", "shop/A=x y", ""])
@@ -148,7 +149,7 @@ def test_the_remotes_of_the_repository_around_are_sent(tmp_path: Path) -> None:
 
 
 def test_remotes_are_read_as_git_writes_them() -> None:
-    text = '[core]\n\turl = no\n[remote "a"]\n\turl = u1\n\tfetch = +x\n[branch "m"]\n\turl=no\n[Remote "b"]\nURL="u2"\n'
+    text = '[core]\n\turl = no\n[remote "a"]\n\turl = u1\n\tfetch = +x\n[user]\n\turl=no\n[Remote "b"]\nURL="u2"\n'
     assert octo.parse_remotes(text) == ["a=u1", "b=u2"]
 
 

@@ -1,9 +1,8 @@
-"""What the built-in SSH door gives a stranger, a hostile client and a greedy one; what all doors do: contract/test_doors."""
+"""What the built-in SSH door gives strangers and hostile clients; what both doors promise: contract/test_doors.py."""
 
 import contextlib
 import io
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -109,7 +108,7 @@ def start() -> Iterator[Start]:
             threading.Thread(target=accept, daemon=True).start()
             for sock in (ours, theirs, listener):
                 stack.callback(sock.close)
-                stack.callback(lambda s=sock: s.shutdown(socket.SHUT_RDWR))
+                stack.callback(sock.shutdown, socket.SHUT_RDWR)
             return Running(listener.getsockname(), stub)
 
         yield begin
@@ -145,12 +144,8 @@ def test_a_known_key_runs_a_command_under_any_user_name(door: Running) -> None:
             channel.exec_command("apps")
             assert channel.recv_exit_status() == 4
     kind, fields, _ = door.stub.messages[-1]
-    assert (kind, fields["user"], fields["fingerprint"], fields["from"]) == (
-        "octo",
-        "ann",
-        GOOD.fingerprint,
-        "127.0.0.1",
-    )
+    assert (kind, fields["user"], fields["from"]) == ("octo", "ann", "127.0.0.1")
+    assert fields["fingerprint"] == GOOD.fingerprint
 
 
 @pytest.mark.row("A2")
@@ -174,7 +169,7 @@ def test_without_octod_no_key_is_known(door: Running) -> None:
         transport.auth_publickey("git", GOOD)
 
 
-def test_a_key_of_a_kind_unknown_here_is_one_failed_try(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_a_kind_unknown_here_is_one_failed_try(door: Running) -> None:
     class Strange(paramiko.ECDSAKey):  # type: ignore[misc]
         def get_name(self) -> str:
             return "sk-ssh-ed25519@openssh.com"
@@ -208,9 +203,7 @@ def test_the_seventh_key_is_not_looked_at(door: Running) -> None:
         lambda channel: channel.get_pty(),
         lambda channel: channel.invoke_subsystem("sftp"),
         lambda channel: channel.request_x11(handler=lambda *_: None),
-        lambda channel: channel.set_environment_variable("LD_PRELOAD", "/x.so"),
-        lambda channel: channel.set_environment_variable("GIT_PROTOCOL", "version=2\nX"),
-        lambda channel: channel.resize_pty(),
+        lambda channel: channel.invoke_subsystem("apps"),
     ],
 )
 def test_a_session_runs_commands_and_nothing_else(door: Running, ask: Callable[[paramiko.Channel], None]) -> None:
@@ -218,14 +211,18 @@ def test_a_session_runs_commands_and_nothing_else(door: Running, ask: Callable[[
         channel = transport.open_session()
         with pytest.raises(paramiko.SSHException):
             ask(channel)
-            channel.exec_command("apps")  # paramiko closes a channel after a refusal
-            channel.exec_command("apps")
 
 
 @pytest.mark.row("A2")
 def test_no_other_channel_opens_and_no_port_is_forwarded(door: Running) -> None:
     with door.friend() as transport:
-        for kind in ("direct-tcpip", "forwarded-tcpip", "x11", "auth-agent@openssh.com", "direct-streamlocal@openssh.com"):
+        for kind in (
+            "direct-tcpip",
+            "direct-streamlocal@openssh.com",
+            "forwarded-tcpip",
+            "x11",
+            "auth-agent@openssh.com",
+        ):
             with pytest.raises(paramiko.ChannelException) as refused:
                 transport.open_channel(kind, ("127.0.0.1", 1), ("127.0.0.1", 1), timeout=SOON)
             assert refused.value.code == 1  # administratively prohibited
@@ -282,22 +279,29 @@ def test_too_many_strangers_of_one_source_are_closed_at_once_and_a_friend_comes_
             assert transport.is_authenticated()
 
 
-def test_a_place_is_free_again_when_a_stranger_leaves_or_logs_in(start: Start) -> None:
+def test_a_place_is_free_again_when_a_stranger_leaves(start: Start) -> None:
     door = start(Limits(strangers=1))
-    with door.friend(ip="127.0.0.2"), door.friend(ip="127.0.0.3"):
-        stranger = door.connect(ip="127.0.0.4")
-        assert greeted(stranger)
-        assert closed(door.connect(ip="127.0.0.5"))
-        stranger.shutdown(socket.SHUT_WR)
-        assert closed(stranger)
-        while not greeted_or_closed(door.connect(ip="127.0.0.5")):
-            pass  # the door has closed the stranger's socket and not yet counted it
+    stranger = door.connect(ip="127.0.0.2")
+    assert greeted(stranger)
+    assert closed(door.connect(ip="127.0.0.3"))
+    stranger.shutdown(socket.SHUT_WR)
+    assert closed(stranger)
+    comes(True, door, "127.0.0.3")
 
 
-def greeted_or_closed(sock: socket.socket) -> bool:
-    with sock, contextlib.suppress(ConnectionResetError):
-        return greeted(sock)
-    return False
+def test_who_has_logged_in_takes_no_strangers_place(start: Start) -> None:
+    door = start(Limits(strangers=1))
+    with door.friend():
+        comes(True, door, "127.0.0.2")
+
+
+def comes(wanted: bool, door: Running, ip: str) -> None:
+    """Connect until the door greets, or does not: it closes a socket a moment before it counts that."""
+    for _ in range(1000):
+        with door.connect(ip=ip) as sock, contextlib.suppress(ConnectionResetError):
+            if greeted(sock) == wanted:
+                return
+    raise AssertionError(f"greeted={wanted} never came")
 
 
 def test_after_many_failed_logins_a_source_is_shut_out(start: Start) -> None:
@@ -306,8 +310,7 @@ def test_after_many_failed_logins_a_source_is_shut_out(start: Start) -> None:
         with door.client(ip="127.0.0.2") as transport, pytest.raises(paramiko.AuthenticationException):
             transport.auth_publickey("git", STRANGER)
         transport.join(SOON)
-    while greeted_or_closed(door.connect(ip="127.0.0.2")):
-        pass  # until the second failure is counted
+    comes(False, door, "127.0.0.2")
     with door.friend(ip="127.0.0.3") as transport:
         assert transport.is_authenticated()
 
@@ -323,12 +326,13 @@ def test_the_login_has_its_time(start: Start) -> None:
         b"GET / HTTP/1.1\r\n\r\n" * 200,
         b"x" * 1024 * 1024,
         b"SSH-2.0-x\r\n" + b"\xff" * 64,
-        b"SSH-2.0-x\r\n" + (PACKET + 1000).to_bytes(4, "big") + b"\x04" + bytes(PACKET),
+        b"SSH-2.0-x\r\n" + (PACKET + 1000).to_bytes(4, "big") + b"\x04" + bytes(64),
         b"SSH-2.0-x\r\n\0\0\0\x0c\x0a\x14" + bytes(10),
         b"SSH-1.5-x\r\n",
     ],
 )
-def test_what_is_no_ssh_is_closed_and_harms_nobody(door: Running, data: bytes) -> None:
+def test_what_is_no_ssh_is_closed_and_harms_nobody(start: Start, data: bytes) -> None:
+    door = start(Limits(grace=3600))
     with door.friend(ip="127.0.0.3") as transport:
         hostile = door.connect()
         with contextlib.suppress(OSError):
@@ -337,6 +341,11 @@ def test_what_is_no_ssh_is_closed_and_harms_nobody(door: Running, data: bytes) -
         channel = transport.open_session()
         channel.exec_command("apps")
         assert channel.recv_exit_status() == 4
+
+
+def test_a_stranger_may_send_only_so_much(start: Start) -> None:
+    with start(Limits(grace=3600)).connect() as sock, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        sock.sendall(bytes(64 * 1024 * 1024))
 
 
 def test_a_client_that_sends_more_than_it_may_is_cut_off(door: Running) -> None:
@@ -437,12 +446,10 @@ def test_it_does_not_run_as_root() -> None:
 
 
 def test_only_algorithms_without_known_weakness_are_offered(door: Running) -> None:
-    hostile = door.connect()
-    with hostile:
-        hostile.sendall(b"SSH-2.0-x\r\n")
-        seen = b""
-        while len(seen) < 600 and select.select([hostile], [], [], 1)[0]:
-            seen += hostile.recv(65536)
-    assert b"curve25519-sha256" in seen
-    for weak in (b"sha1", b"md5", b"cbc", b"ssh-rsa", b"ssh-dss", b"group1-", b"arcfour"):
-        assert weak not in seen
+    with door.connect() as sock, sock.makefile("rb") as stream:
+        sock.sendall(b"SSH-2.0-x\r\n")
+        assert stream.readline().startswith(b"SSH-2.0-")
+        offered = stream.read(int.from_bytes(stream.read(4), "big"))
+    assert b"curve25519-sha256" in offered
+    for weak in (b"sha1", b"md5", b"cbc", b"ssh-rsa", b"ssh-dss", b"group1-", b"arcfour", b"zlib"):
+        assert weak not in offered

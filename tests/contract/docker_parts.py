@@ -1,0 +1,93 @@
+"""Shared by the tests that need a real Docker engine: images made on the spot, and a look at what is left."""
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from octo.adapters.runtime_docker import DockerRuntime
+from octo.engine import Engine
+from octo.ports import ContainerSpec
+
+STACK = "octo/stack:latest"
+ENGINE = Engine(Path("/var/run/docker.sock"))
+APP = "a" * 12
+FOREVER = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
+
+
+def listen(address: str, port: int, family: str = "AF_INET") -> str:
+    """A command that listens, says so and stays."""
+    code = f"import socket,signal; s=socket.create_server(('{address}', {port}), family=socket.{family})"
+    return f"exec python3 -c \"{code}; print('up', flush=True); signal.pause()\""
+
+
+def tar(files: Mapping[str, bytes | str]) -> bytes:
+    """A tar of files; text as value makes a symbolic link to it."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = tarfile.SYMTYPE, content
+                archive.addfile(member)
+            else:
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return target.getvalue()
+
+
+@contextmanager
+def image(ref: str, dockerfile: str) -> Iterator[str]:
+    """An image from the stack and these lines, for the body of a `with`."""
+    need_stack()
+    stream = ENGINE.upload("build", query={"t": ref, "rm": True, "forcerm": True})
+    stream.send([tar({"Dockerfile": f"FROM {STACK}\n{dockerfile}\n".encode()})])
+    stream.answer()
+    said = list(stream.lines())
+    stream.close()
+    assert not [m for m in said if "error" in m], said
+    try:
+        yield ref
+    finally:
+        ENGINE.delete("images", ref, query={"force": True})
+
+
+def need_stack() -> None:
+    assert ENGINE.find("images", STACK, "json"), f"there is no image {STACK}: run ./setup stack"
+
+
+def left_over(instance: str) -> list[str]:
+    """Names of the containers and networks of an octo."""
+    query = {"all": True, "filters": {"label": [f"octo.instance={instance}"]}}
+    containers = [c["Names"][0] for c in ENGINE.get("containers", "json", query=query)]
+    networks = [n["Name"] for n in ENGINE.get("networks") if n["Name"].startswith(instance)]
+    return containers + networks
+
+
+def spec(
+    name: str, address: str | None, *, command: str | None = FOREVER, image: str = STACK, app: str = APP,
+    env: Mapping[str, str] | None = None, memory: int | None = None, tty: bool = False,
+) -> ContainerSpec:  # fmt: skip
+    return ContainerSpec(
+        name=name,
+        image=image,
+        app=app,
+        release=3,
+        process="web",
+        index=2,
+        address=address,
+        env=env or {},
+        command=command,
+        memory=memory,
+        tty=tty,
+    )
+
+
+def until(runtime: DockerRuntime, name: str, word: bytes) -> None:
+    """Wait until the container prints the word, or ends."""
+    lines = runtime.logs(name, tail=100, follow=True)
+    for line in lines:
+        if word in line:
+            break
+    lines.close()

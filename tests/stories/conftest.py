@@ -1,0 +1,51 @@
+"""One octo per worker for all stories; a story that kills or restarts octod takes one of its own."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from tests.stories.host import Host, Repository
+
+
+def _number() -> int:
+    """A number per worker, so that two octos never share a name or a network."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    made = Host(_number())
+    try:
+        made.start()
+        made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def own_host() -> Iterator[Host]:
+    made = Host(8 + _number())
+    try:
+        made.start()
+        made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest) -> str:
+    """A name that no other story has."""
+    words = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")
+    return f"{words[:40].strip('-')}-{os.urandom(2).hex()}"
+
+
+@pytest.fixture
+def repository(host: Host, app: str) -> Iterator[Callable[[Mapping[str, str]], Repository]]:
+    """Makes a clone for the story's app, which is destroyed afterwards; nothing may be left of it."""
+    yield lambda files: Repository(host, app, files)
+    host.octo("apps:destroy", app, "--confirm", app, code=None)
+    host.idle()
+    assert not [name for name in host.containers() if f"-{app}-" in name]

@@ -1,0 +1,126 @@
+"""The sandbox of a push, seen from outside while a build goes on."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from octo.daemon.director import VALUES
+from tests import apps
+from tests.stories.host import Host, Repository
+
+Make = Callable[[Mapping[str, str]], Repository]
+HANG = "RUN echo now it hangs; exec sleep inf"
+
+
+class Hanging:
+    """A push whose build does not end, at the moment when it says so."""
+
+    def __init__(self, clone: Repository) -> None:
+        self.push = clone.start_push()
+        assert self.push.stdout
+        self.said: list[str] = []
+        for line in self.push.stdout:
+            self.said.append(line)
+            if "now it hangs" in line and "RUN" not in line and "Step" not in line:
+                return
+        raise AssertionError("".join(self.said))
+
+    def end(self) -> str:
+        self.push.kill()
+        rest = self.push.communicate()[0]
+        return "".join(self.said) + rest
+
+
+@pytest.fixture
+def hanging(repository: Make) -> Iterator[Hanging]:
+    made = Hanging(repository(apps.failing(HANG)))
+    yield made
+    made.end()
+
+
+@pytest.mark.row("C1")
+@pytest.mark.row("C2")
+@pytest.mark.row("C9")
+@pytest.mark.row("G5")
+def test_the_receiver_is_locked_down_and_knows_ten_values(host: Host, hanging: Hanging) -> None:
+    (name,) = host.containers(receivers=True)
+    found = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout)[0]
+    limits = found["HostConfig"]
+    given = {e.partition("=")[0] for e in found["Config"]["Env"]}
+    base = {e.partition("=")[0] for e in json.loads(
+        subprocess.run(["docker", "image", "inspect", "octo/stack"], capture_output=True, check=True).stdout
+    )[0]["Config"]["Env"] or ["PATH="]}  # fmt: skip
+    assert given - base - {"PATH"} == set(VALUES)
+    assert found["Config"]["User"].split(":")[0] not in ("", "0", "root")
+    assert limits["CapDrop"] == ["ALL"] and limits["SecurityOpt"] == ["no-new-privileges"] and limits["ReadonlyRootfs"]
+    assert limits["NetworkMode"] == "none" and limits["Memory"] > 0 and limits["PidsLimit"] > 0
+    status = Path(f"/proc/{found['State']['Pid']}/status").read_text()
+    assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
+
+
+@pytest.mark.row("T4")
+def test_a_pusher_who_hangs_up_ends_the_build_and_leaves_nothing(host: Host, app: str, repository: Make) -> None:
+    hanging = Hanging(repository(apps.failing(HANG)))
+    hanging.end()
+    host.idle()
+    assert not host.left_over()
+    assert [b["status"] for b in host.json("builds", "-a", app)] == ["abandoned"]
+    assert "sleep inf" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.row("B16")
+def test_a_second_push_to_the_app_waits_and_says_for_whom(host: Host, app: str, repository: Make) -> None:
+    clone = repository(apps.failing(HANG))
+    hanging = Hanging(clone)
+    other = Repository(host, app, apps.web("second"))
+    second = other.start_push()
+    assert second.stdout
+    first_line = second.stdout.readline()
+    assert "Waiting: a push by ann" in first_line
+    hanging.end()
+    rest = second.communicate()[0]
+    assert second.returncode == 0, rest
+    assert host.get(app) == (200, "second v1 ")
+
+
+def test_pushes_to_two_apps_go_on_side_by_side(host: Host, app: str, repository: Make, hanging: Hanging) -> None:
+    other = Repository(host, f"{app[:40]}-two", apps.web("meanwhile"))
+    other.push()
+    assert host.get(other.app)[1].startswith("meanwhile")
+    host.octo("apps:destroy", other.app, "--confirm", other.app)
+
+
+@pytest.mark.row("G2")
+def test_a_value_works_once_and_only_inside(host: Host, hanging: Hanging) -> None:
+    """The socket is there, the values are known: a process outside the sandbox still gets nothing."""
+    (folder,) = (host.home / "octo/run/rx").iterdir()
+    done = subprocess.run(
+        ["curl", "-s", "-X", "PUT", "--unix-socket", str(folder / "octo.sock"), "http://octo/route_url/x"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0 and done.stdout == b""
+
+
+def test_a_build_that_never_ends_is_ended_by_the_clock(own_host: Host) -> None:
+    own_host.stop()
+    own_host.env["OCTO_BUILD_SECONDS"] = "2"
+    own_host.start()
+    said = Repository(own_host, "endless", apps.failing(HANG)).push(code=1)
+    assert "2 s" in said and "[remote rejected]" in said
+    own_host.idle()
+    assert not own_host.left_over()
+
+
+def test_hostile_refs_are_not_taken(host: Host, app: str, repository: Make) -> None:
+    clone = repository(apps.web("hello"))
+    clone.push()
+    commit = clone.git("rev-parse", "HEAD").strip()
+    said = clone.git("push", "octo", f"main:refs/replace/{commit}", code=1)
+    assert "deny updating a hidden ref" in said
+    assert not clone.remote_ref(f"refs/replace/{commit}")
+
+
