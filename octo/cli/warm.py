@@ -10,6 +10,7 @@ right and no secret but those of the packet in its hands.
 """
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import os
@@ -116,10 +117,8 @@ class Warm:
                 return
             child = self._children.pop(pid)
             code = os.waitstatus_to_exitcode(status)
-            try:
+            with contextlib.suppress(OSError):  # octod has hung up
                 child.control.send(f"exit {code if code >= 0 else 128 - code}\n".encode())
-            except OSError:
-                pass  # octod has hung up
             if child.deadline is None:
                 self._poll.unregister(child.control)
             child.control.close()
@@ -139,10 +138,8 @@ class Warm:
 
 def _signal(child: Child, number: int) -> None:
     """To all of its group: it is not reaped yet, so the number is still its own."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _wake_on_child() -> int:
@@ -155,10 +152,8 @@ def _wake_on_child() -> int:
 
 def _own_group(pid: int) -> None:
     """Called by both sides: whichever comes first."""
-    try:
+    with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)
-    except (PermissionError, ProcessLookupError):
-        pass
 
 
 def _become(job: Job, perform: Callable[[Job], int]) -> None:

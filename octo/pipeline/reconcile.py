@@ -46,14 +46,15 @@ class Reconciler:
         self.journals()
         self._sweep(at_start=True)
         self.heal()
-        self._routing.refresh()
+        self._refresh()
 
     def again(self) -> None:
         """The timer's round: what failed before is tried again, what has drifted is put right."""
         self.journals()
         self._sweep(at_start=False)
         self.heal()
-        self._routing.refresh()
+        self._ports.router.mark()  # bounds its logs
+        self._refresh()
 
     def journals(self) -> None:
         for entry in self._journal.open():
@@ -61,6 +62,12 @@ class Reconciler:
                 self._journal.recover(self._procedures[entry.procedure], entry)
             except OctoError as error:
                 log.error("cannot end the %s that was cut off: %s", entry.procedure, error.message)
+
+    def _refresh(self) -> None:
+        try:
+            self._routing.refresh()
+        except OctoError as error:  # the old table goes on serving; octod must not stay down for it
+            log.error("cannot bring the routes up to date: %s", error.message)
 
     def heal(self) -> None:
         """Start again what should run and does not."""

@@ -46,11 +46,14 @@ class Routing:
         own: dict[str, list[str]] = {}
         for domain in self._catalog.domains():
             own.setdefault(domain.app, []).append(domain.hostname)
+        apps = self._catalog.apps()
+        taken = {self.host(app) for app in apps}
         result = []
-        for app in self._catalog.apps():
+        for app in apps:
             to = targets.get(app.id, Targets(0))
             if to.routed:
-                hosts = tuple(dict.fromkeys([self.host(app), *own.get(app.id, [])]))
+                # A domain that is some app's own name routes nobody else's requests, however it came into the store.
+                hosts = (self.host(app), *(h for h in own.get(app.id, []) if h not in taken))
                 result.append(Route(app.name, app.id, hosts, to.addresses, to.release))
         return result
 

@@ -21,7 +21,7 @@ from octo.ports import Route, Tally
 
 log = logging.getLogger(__name__)
 
-_BEYOND_DRAIN = 5.0  # seconds: octo's own drain ends first, so that it is octod that says what was cut
+_BEYOND_DRAIN = 3600.0  # seconds: octod itself stops drained containers; no other app's websockets are cut for it
 _STOP_PATIENCE = 5.0  # seconds for requests to end when nginx is stopped
 
 Files = Mapping[str, bytes]

@@ -1,0 +1,312 @@
+"""A stand-in for octod's API: the real paths over a real Unix socket, on a state in memory."""
+
+import contextlib
+import json
+import os
+import queue
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from gitreceive import wire
+
+Json = Any
+WHEN = "2026-11-20T21:56:00Z"
+STEPS = "application/x-ndjson"
+
+
+class Refused(Exception):
+    def __init__(self, status: int, id: str, message: str, code: int = 1, hint: str = "Do the right thing.") -> None:
+        super().__init__(message)
+        self.status = status
+        self.document = {"id": id, "message": message, "hint": hint, "exit": code}
+
+
+class State:
+    """One account's apps. `seen` holds every request; `token` is the only one that is let in, "" lets all in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "api.sock"
+        self.attach = folder / "attach.sock"
+        self.token = ""
+        self.seen: list[tuple[str, str, Json]] = []
+        self.config: dict[str, dict[str, str]] = {"shop": {}}
+        self.domains: dict[str, list[str]] = {"shop": []}
+        self.keys: list[dict[str, str]] = []
+        self.formation = {"web": 1}
+        self.findings: list[Json] = [{"check": "engine", "ok": True, "detail": "Docker 20.10.24", "hint": ""}]
+        self.logs = [b"2026-11-20T21:56:00Z app[web.1]: hello\n"]
+        self.output = [b"-----> Building\n"]
+        self.tails: queue.Queue[str] = queue.Queue()  # "open" and "closed" of endless log streams
+
+    def app(self, name: str) -> Json:
+        if name not in self.config:
+            raise Refused(404, "not_found", f'cannot find the app "{name}"', code=20)
+        return {
+            "name": name,
+            "web_url": f"http://{name}.localhost:8080",
+            "git_url": f"ssh://git@localhost:2222/{name}.git",
+            "created_at": WHEN,
+            "release": {"version": 2},
+            "owner": {"email": "ann"},
+        }
+
+    def serve(self, attach: Callable[[list[int]], str] | None = None) -> "contextlib.AbstractContextManager[State]":
+        return _serving(self, attach or (lambda streams: "exit 0"))
+
+
+def release(version: int) -> Json:
+    return {
+        "version": version,
+        "status": "succeeded",
+        "current": version == 2,
+        "description": f"Deploy {version}",
+        "created_at": WHEN,
+        "user": {"email": "ann"},
+        "commit": "c0ffee00" * 5,
+        "slug": {"id": "b1"},
+        "took": {"start": 1.25},
+        "processes": {"web": "", "worker": "work"},
+    }
+
+
+BUILD = {
+    "id": "b1",
+    "status": "succeeded",
+    "created_at": WHEN,
+    "source_blob": {"version": "c0ffee00" * 5},
+    "release": {"version": 2},
+    "user": {"email": "ann"},
+    "took": 3.5,
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "_Server"
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle_any(self) -> None:
+        split = urlsplit(self.path)
+        parts = [unquote(part) for part in split.path.split("/")[1:]]
+        size = int(self.headers.get("content-length") or 0)
+        body = json.loads(self.rfile.read(size)) if size else None
+        state = self.server.state
+        state.seen.append((self.command, self.path, body))
+        self.close_connection = True
+        try:
+            if state.token and self.headers.get("authorization") != f"Bearer {state.token}":
+                raise Refused(403, "forbidden", "not an authorized user")
+            self.route(state, parts, parse_qs(split.query), body)
+        except Refused as refused:
+            self.json(refused.document, refused.status)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = handle_any
+
+    def json(self, document: Json, status: int = 200) -> None:
+        data = json.dumps(document).encode()
+        self.head(status, "application/json", len(data))
+        self.wfile.write(data)
+
+    def head(self, status: int, kind: str, length: int | None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def chunks(self, kind: str, parts: "list[bytes]") -> None:
+        self.head(200, kind, None)
+        for part in parts:
+            self.chunk(part)
+        self.chunk(b"")
+
+    def deployed(self, result: Json, *console: tuple[str, str]) -> None:
+        """As octod answers a request that deploys: steps when they are accepted, else the result alone."""
+        if STEPS not in self.headers.get("accept", ""):
+            self.json(result)
+            return
+        lines = [{"console": list(line)} for line in console] + [{"result": result}]
+        self.chunks(STEPS, [json.dumps(line).encode() + b"\n" for line in lines])
+
+    def route(self, state: State, parts: list[str], query: dict[str, list[str]], body: Json) -> None:
+        match (self.command, *parts):
+            case ("GET", "apps"):
+                self.json([state.app(name) for name in state.config])
+            case ("POST", "apps"):
+                if body["name"] in state.config:
+                    raise Refused(422, "invalid_params", f'cannot create "{body["name"]}": the name is taken')
+                state.config[body["name"]] = {}
+                self.json(state.app(body["name"]), 201)
+            case (_, "apps", name, *rest):
+                state.app(name)
+                self.app(state, name, rest, query, body)
+            case ("GET", "account", "keys"):
+                self.json(state.keys)
+            case ("POST", "account", "keys"):
+                key = {"fingerprint": "SHA256:ab/c+", "created_at": WHEN, **body}
+                state.keys.append(key)
+                self.json(key, 201)
+            case ("DELETE", "account", "keys", needle):
+                gone = [k for k in state.keys if needle in (k["user"], k["fingerprint"])]
+                if not gone:
+                    raise Refused(404, "not_found", "cannot remove that key: there is none")
+                self.json(gone)
+            case ("GET", "logs", "L1"):
+                self.chunks("text/plain; charset=utf-8", state.logs)
+            case ("GET", "logs", "endless"):
+                self.endless(state)
+            case ("GET", "octo", "status"):
+                self.json([{"name": n, "status": "OK" if n == "shop" else "DOWN", "url": ""} for n in state.config])
+            case ("GET", "octo", "doctor"):
+                self.json(state.findings)
+            case ("GET", "octo", "version"):
+                self.json({"octo": "0.1.0", "engine": "20.10.24"})
+            case _:
+                raise Refused(404, "not_found", "cannot find that resource")
+
+    def app(self, state: State, name: str, rest: list[str], query: dict[str, list[str]], body: Json) -> None:
+        match (self.command, *rest):
+            case ("GET",):
+                self.json(state.app(name))
+            case ("PATCH",):
+                state.config[body["name"]] = state.config.pop(name)
+                self.json(state.app(body["name"]))
+            case ("DELETE",):
+                self.json(state.app(name))
+                del state.config[name]
+            case ("GET", "config-vars"):
+                self.json(state.config[name])
+            case ("PATCH", "config-vars"):
+                merged = {**state.config[name], **body}
+                state.config[name] = {k: v for k, v in merged.items() if v is not None}
+                steps = (
+                    [] if query.get("restart") == ["0"] else [("step", "Deploying v3"), ("result", "shop v3 serves")]
+                )
+                self.deployed(state.config[name], *steps)
+            case ("GET", "domains"):
+                own = {"hostname": f"{name}.localhost", "kind": "heroku", "created_at": WHEN}
+                added = [{"hostname": h, "kind": "custom", "created_at": WHEN} for h in state.domains[name]]
+                self.json([own, *added])
+            case ("POST", "domains"):
+                state.domains[name].append(body["hostname"])
+                self.json({"hostname": body["hostname"], "created_at": WHEN}, 201)
+            case ("DELETE", "domains", host):
+                state.domains[name].remove(host)
+                self.json({"hostname": host})
+            case _:
+                self.processes(state, name, rest, body)
+
+    def processes(self, state: State, name: str, rest: list[str], body: Json) -> None:
+        match (self.command, *rest):
+            case ("GET", "dynos"):
+                dyno = {"name": "web.1", "type": "web", "state": "up", "command": "run\x1b[2J it", "updated_at": WHEN}
+                self.json([{**dyno, "release": {"version": 2}, "address": "10.213.0.2"}])
+            case ("POST", "dynos"):
+                self.json({"name": "run.1", "attach_url": str(state.attach), "attach_secret": "s3cret"}, 201)
+            case ("DELETE", "dynos", *_kind):
+                self.deployed({}, ("step", f"Restarting {name}"), ("detail", "web.1"), ("raw", "a\nb\x1b[2J\n"))
+            case ("POST", "actions", "start"):
+                lines = [b'{"console": ["step", "Starting"]}\n', b'{"console": ["error", "web.1 died"]}\n']
+                failed = {
+                    "id": "invalid_params",
+                    "message": "cannot start: it died",
+                    "hint": "See octo logs.",
+                    "exit": 1,
+                }
+                self.chunks(STEPS, [*lines, json.dumps({"error": failed}).encode()])
+            case ("POST", "actions", "stop"):
+                self.deployed({})
+            case ("GET", "formation"):
+                self.json([{"type": t, "quantity": n, "command": "x"} for t, n in state.formation.items()])
+            case ("PATCH", "formation"):
+                state.formation |= {u["type"]: u["quantity"] for u in body["updates"]}
+                self.deployed([], ("step", "Scaling"))
+            case ("POST", "log-sessions"):
+                self.json({"logplex_url": "/logs/endless" if body["tail"] else "/logs/L1"}, 201)
+            case _:
+                self.history(state, rest, body)
+
+    def history(self, state: State, rest: list[str], body: Json) -> None:
+        match (self.command, *rest):
+            case ("GET", "releases"):
+                self.json([release(1), release(2)])
+            case ("GET", "releases", number):
+                self.json(release(int(number)))
+            case ("POST", "releases"):
+                self.deployed(release(3), ("result", f"back to {body.get('release', 'the one before')}"))
+            case ("GET", "builds"):
+                self.json([BUILD])
+            case ("GET", "builds", "b1"):
+                self.json(BUILD)
+            case ("GET", "builds", "b1", "output"):
+                self.chunks("text/plain", state.output)
+            case _:
+                raise Refused(404, "not_found", "cannot find that resource")
+
+    def endless(self, state: State) -> None:
+        """One line, then nothing until the reader hangs up."""
+        self.head(200, "text/plain; charset=utf-8", None)
+        self.chunk(state.logs[0])
+        state.tails.put("open")
+        self.connection.recv(1)
+        state.tails.put("closed")
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+    state: State
+
+
+@contextlib.contextmanager
+def _serving(state: State, attach: Callable[[list[int]], str]) -> Iterator[State]:
+    server = _Server(str(state.path), _Handler)
+    server.state = state
+    rendezvous = socketserver.UnixStreamServer(str(state.attach), _attacher(attach))
+    for path in (state.path, state.attach):
+        path.chmod(0o666)
+    started = [threading.Thread(target=s.serve_forever, args=[0.02], daemon=True) for s in (server, rendezvous)]
+    for thread in started:
+        thread.start()
+    try:
+        yield state
+    finally:
+        for each in (server, rendezvous):
+            each.shutdown()
+            each.server_close()
+        for thread in started:
+            thread.join()
+
+
+def _attacher(attach: Callable[[list[int]], str]) -> type[socketserver.BaseRequestHandler]:
+    class Attached(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            body, streams = wire.receive(self.request)
+            try:
+                kind, fields, _ = wire.unpack(body)
+                right = (kind, fields) == ("attach", {"secret": "s3cret"})
+                answer = attach(streams) if right else "exit 99"
+            finally:
+                wire.close(streams)
+            self.request.sendall(answer.encode() + b"\n")
+
+    return Attached
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
