@@ -61,17 +61,22 @@ class Watch:
             self.stop(error)
 
     def _look(self, kill: Callable[[], None]) -> None:
-        seconds = self._spec.limits.seconds
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self._spec.limits.seconds
         while self.verdict is None:
-            if self._cancelled():
-                self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
-            elif time.monotonic() > deadline:
-                self.stop(failed(f"ended after {seconds:g} s, the limit"))
-            elif self._done.wait(POLL):
+            try:
+                self._judge(deadline)
+            except Exception as error:  # noqa: BLE001 - a bug of `cancelled` must not leave the build unwatched
+                self.stop(error)
+            if self.verdict is None and self._done.wait(POLL):
                 return
         if not self._done.wait(FAREWELL):
             kill()
+
+    def _judge(self, deadline: float) -> None:
+        if self._cancelled():
+            self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
+        elif time.monotonic() > deadline:
+            self.stop(failed(f"ended after {self._spec.limits.seconds:g} s, the limit"))
 
 
 def feed(send: Callable[[Iterable[bytes]], None], context: Context, watch: Watch) -> None:

@@ -97,7 +97,8 @@ class Engine:
             link.request("POST", _target(path, query), headers={"Connection": "Upgrade", "Upgrade": "tcp"})
             code, head = _head(link.sock)
         if code in (101, 200):
-            return link.sock
+            sock, link.sock = link.sock, None
+            return sock
         length = next((int(v) for k, v in head if k == "content-length"), 0)
         with contextlib.closing(link), _failing(link):
             raise _error(code, link.sock.recv(min(length, CHUNK), socket.MSG_WAITALL))
@@ -137,6 +138,7 @@ class Stream:
         self._link = link
         self._socket = link.sock  # http.client drops its own reference early
         self._answer: http.client.HTTPResponse | None = None
+        self._read = False
 
     def send(self, chunks: Iterable[bytes]) -> None:
         """Send the whole body. Raises OSError when the engine does not want more: its answer says why."""
@@ -156,8 +158,12 @@ class Stream:
 
     def chunks(self) -> Iterator[bytes]:
         """The answer as it comes, until the engine ends it or someone closes the stream."""
-        while self._answer and (data := self._next(self._answer)):
-            yield data
+        self._read = True
+        try:
+            while self._answer and (data := self._next(self._answer)):
+                yield data
+        finally:
+            self._link.close()
 
     def lines(self) -> Iterator[Any]:
         """The answer as JSON values, one per line."""
@@ -177,13 +183,14 @@ class Stream:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes a reader in another thread; close alone does not
-        self._link.close()
+        if not self._read:  # else it is the reader who closes: the number may not be used again under its feet
+            self._link.close()
 
     @staticmethod
     def _next(answer: http.client.HTTPResponse) -> bytes:
         try:
             return answer.read1(CHUNK)
-        except (OSError, ValueError, http.client.HTTPException):
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):  # closed meanwhile
             return b""
 
 

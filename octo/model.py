@@ -168,6 +168,7 @@ class Build:
     finished_at: float | None = None
     image: str = ""  # the engine's content id, "sha256:..."
     processes: Mapping[str, str | None] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()  # TCP ports of EXPOSE, the first one first
     reason: str = ""
 
 

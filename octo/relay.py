@@ -20,14 +20,18 @@ class Relay:
     """A `with` block around the life of one attached container; takes the socket over and leaves the streams open.
 
     frames: takes the raw stream apart into (1 or 2, bytes). gone: called once when nobody reads stdout any more,
-    also while the container is silent; it should end the container.
+    also while the container is silent; it should end the container. farewell: sent when stdin ends, instead of ending
+    the container's: a terminal has no half to close.
     """
 
-    def __init__(self, sock: socket.socket, streams: Streams, *, frames: Frames, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, streams: Streams, *, frames: Frames, gone: Callable[[], None], farewell: bytes = b""
+    ) -> None:
         self._sock = sock
         self._streams = streams
         self._frames = frames
         self._gone = gone
+        self._farewell = farewell
         self._given_up = False
         self._wake, self._waker = os.pipe()
         self._feeder = threading.Thread(target=self._feed, name="relay")
@@ -83,7 +87,7 @@ class Relay:
                 self._give_up()
                 return
             if pending:
-                pending, ended = self._sent(pending)
+                pending = self._sent(pending)
             elif not ended and stdin in events:
                 pending, ended = self._read()
 
@@ -94,18 +98,21 @@ class Relay:
             return b"", False
         except OSError:
             data = b""
-        if not data:
+        if data:
+            return data, False
+        if not self._farewell:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
-        return data, not data
+        return self._farewell, True
 
-    def _sent(self, data: bytes) -> tuple[bytes, bool]:
+    def _sent(self, data: bytes) -> bytes:
+        """What is left to send."""
         try:
-            return data[self._sock.send(data, socket.MSG_DONTWAIT) :], False
+            return data[self._sock.send(data, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
-            return data, False
-        except OSError:  # the container takes no more
-            return b"", True
+            return data
+        except OSError:  # the container takes no more; what comes is read and dropped, as from a closed pipe
+            return b""
 
     def _give_up(self) -> None:
         if not self._given_up:

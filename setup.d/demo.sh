@@ -24,7 +24,7 @@ start_octod() {
 		return 0
 	fi
 	detail "home $OCTO_HOME, log $OCTO_HOME/octod.log"
-	mkdir -p -- "$OCTO_HOME"
+	(umask 066 && mkdir -p -- "$OCTO_HOME") # all may pass through, none may look around
 	(umask 077 && : >>"$OCTO_HOME/octod.log")
 	setsid "$venv/bin/python" -m octo.daemon >>"$OCTO_HOME/octod.log" 2>&1 </dev/null &
 	wait_for_octod $!
@@ -129,14 +129,9 @@ explain() {
 stop_all() {
 	choose_home
 	if [ -x "$venv/bin/python" ] && [ -d "$OCTO_HOME" ]; then
-		step "Stopping octod, its nginx and its containers"
-		patiently run_python -m octo.daemon down || failed "cannot stop octo" "Look at $OCTO_HOME/octod.log."
-		show_log
-		took
+		run_python -m octo.daemon down || die "cannot stop octo" "Look at $OCTO_HOME/octod.log."
 	else
 		detail "octo does not run from this checkout"
 	fi
 	stop_engine
 }
-
-show_log() { [ ! -s "$log" ] || sed 's/^/       /' "$log"; }

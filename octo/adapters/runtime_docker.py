@@ -22,6 +22,7 @@ from octo.model import shown
 from octo.ports import ContainerSpec, Image, Running, Streams
 from octo.relay import Relay
 
+EOT = b"\x04"  # what ^D sends
 LINE = 64 * 1024  # bytes after which a log line is broken
 
 
@@ -133,8 +134,8 @@ class DockerRuntime:
         try:
             query = {"stream": True, "stdin": True, "stdout": True, "stderr": True}
             sock = self._engine.hijack("containers", id, "attach", query=query)  # before start: nothing is missed
-            frames = _whole if spec.tty else demux
-            with Relay(sock, streams, frames=frames, gone=lambda: self._kill(id)) as relay:
+            frames, farewell = (_whole, EOT) if spec.tty else (demux, b"")
+            with Relay(sock, streams, frames=frames, gone=lambda: self._kill(id), farewell=farewell) as relay:
                 self._start(id, spec)
                 if spec.tty:
                     with contextlib.suppress(OctoError):  # it has ended already

@@ -51,6 +51,7 @@ class DockerSandbox:
                 timer.cancel()
                 self.stop(spec.id)
                 path.unlink(missing_ok=True)
+                tidy(self._repository(spec.app))
         if spec.id in self._expired:
             self._expired.discard(spec.id)
             return TIMED_OUT
@@ -65,12 +66,11 @@ class DockerSandbox:
         stay = set(keep)
         label = {"label": [f"octo.instance={self._instance}", "octo.sandbox"]}
         found = self._engine.get("containers", "json", query={"all": True, "filters": label})
-        ids = [
-            c["Labels"]["octo.sandbox"] for c in found if f"/{self._name(c['Labels']['octo.sandbox'])}" in c["Names"]
-        ]
-        gone = sorted(set(ids) - stay)
+        ours = {c["Labels"]["octo.sandbox"]: c["Labels"]["octo.app"] for c in found if self._is_ours(c)}
+        gone = sorted(set(ours) - stay)
         for id in gone:
             self.stop(id)
+            tidy(self._repository(ours[id]))
         return gone
 
     def owns(self, id: str, pid: int) -> bool:
@@ -82,6 +82,11 @@ class DockerSandbox:
 
     def forget(self, app: str) -> None:
         shutil.rmtree(self._repository(app), ignore_errors=True)
+
+    def _is_ours(self, container: Any) -> bool:
+        """By its exact name as well: an image's labels become its containers' labels."""
+        id = container["Labels"]["octo.sandbox"]
+        return bool(_ID.fullmatch(id)) and f"/{self._name(id)}" in container["Names"]
 
     def _start(self, spec: SandboxSpec) -> None:
         repository = self._repository(spec.app)
@@ -188,3 +193,21 @@ def _mount(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
 
 def _pid(peer: socket.socket) -> int:
     return array("i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+
+
+def tidy(repository: Path) -> None:
+    """Remove what a killed git left: quarantines, lock files, half packs. Never git's work, and no link is followed."""
+    try:
+        top = os.open(repository, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        for _, folders, files, at in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+            for name in [f for f in folders if f.startswith("tmp_objdir-")]:
+                folders.remove(name)
+                shutil.rmtree(name, dir_fd=at, ignore_errors=True)
+            for name in files:
+                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
+                    os.unlink(name, dir_fd=at)
+    finally:
+        os.close(top)

@@ -24,6 +24,15 @@ def tree() -> click.Command:
     return typer.main.get_command(app)
 
 
+def rehearse() -> None:
+    """Build everything and print every help to nobody, so that no command imports anything any more."""
+    root = tree()
+    assert isinstance(root, click.Group)
+    with click.Context(root, info_name="octo", **root.context_settings) as context:
+        for name, command in root.commands.items():
+            command.get_help(click.Context(command, info_name=name, parent=context))
+
+
 def main(words: Sequence[str], session: Session) -> int:
     """Run one command line and return its exit code."""
     words = [INSTEAD.get(words[0], words[0]), *words[1:]] if words else ["help"]

@@ -79,7 +79,7 @@ def help_(ctx: typer.Context, name: Annotated[str, word("[COMMAND]")] = "") -> N
     """Show the commands, or one command's words and options."""
     root = ctx.find_root()
     tree = root.command
-    assert isinstance(tree, Tree)  # noqa: S101 - tells mypy what tree.py made
+    assert isinstance(tree, Tree)
     if not name:
         text.line(tree.overview().rstrip("\n"))
         return

@@ -36,7 +36,7 @@ class Session:
 def session() -> Session:
     """The one that `main` was given."""
     found = click.get_current_context().obj
-    assert isinstance(found, Session)  # noqa: S101 - tells mypy; main's type sees to it
+    assert isinstance(found, Session)
     return found
 
 

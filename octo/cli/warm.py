@@ -5,8 +5,8 @@
 Descriptor N is a SOCK_SEQPACKET to octod. A packet is the body of a wire message of the kind "run": the fields token,
 actor, from, term, columns, lines, tty, remotes, refused (words for the caller instead of a command), the words of the
 command, and four descriptors: the caller's stdin, stdout, stderr, and a socket to octod of this command's own. On that
-comes "exit N\\n"; when octod hangs it up, the command ends. One thread, and it waits for nobody: it holds no file, no
-right and no secret but those of the packet in its hands.
+come "run\\n" before anything is done and "exit N\\n" at the end; when octod hangs it up, the command ends. One thread,
+and it waits for nobody: it holds no file, no right and no secret but those of the packet in its hands.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitreceive import wire
-from octo.cli import perform, tree
+from octo.cli import perform, rehearse
 
 PACKET = 190 * 1024  # bytes; Linux refuses more than a send buffer of 208 KB holds
 DESCRIPTORS = 4
@@ -101,12 +101,17 @@ class Warm:
         return True
 
     def _start(self, job: Job) -> None:
-        pid = os.fork()
+        control = socket.socket(fileno=os.dup(job.descriptors[3]))
+        try:
+            control.setblocking(False)
+            control.send(b"run\n")
+            pid = os.fork()
+        except OSError:
+            control.close()
+            raise
         if pid == 0:
             _become(job, self._perform)
         _own_group(pid)
-        control = socket.socket(fileno=os.dup(job.descriptors[3]))
-        control.setblocking(False)
         self._children[pid] = Child(pid, control)
         self._poll.register(control, 0)  # POLLHUP comes unasked
 
@@ -185,7 +190,7 @@ def _above(descriptors: Sequence[int]) -> list[int]:
 
 def prepare(uid: int | None) -> None:
     """Import and build all, then give up every right, then make forks cheap."""
-    tree()
+    rehearse()
     if uid is not None and os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(uid, uid, uid)

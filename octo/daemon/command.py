@@ -23,6 +23,8 @@ PACKET = 190 * 1024  # bytes: octo.cli.warm takes no more
 TOO_LONG = "cannot run the command: its words are longer than 190 KB"
 BUFFER = 208 * 1024  # bytes; Linux doubles it
 RDHUP = 0x2000  # POLLRDHUP, which `select` does not name
+TRIES = 3  # a warm process that died is noticed when it is needed
+LOG = "Look into octod's log."
 HUNG_UP = 130  # as after Ctrl-C, which is how it happens
 
 
@@ -51,7 +53,8 @@ class Commands:
         if warm is None:
             return
         running, sock = warm
-        _shut(sock)
+        with sock:
+            _shut(sock)
         try:
             running.wait(5)
         except subprocess.TimeoutExpired:
@@ -80,34 +83,44 @@ class Commands:
         if not self._room.acquire(blocking=False):
             raise Unavailable("cannot run another command now: too many run already", hint="Try again in a moment.")
         try:
-            ours, theirs = socket.socketpair()
-            with ours:
-                with theirs:
-                    self._hand_over(_packet(fields, words, token), [*fds, theirs.fileno()])
-                return _outcome(ours, caller)
+            packet = _packet(fields, words, token)
+            for _ in range(TRIES):
+                code = self._once(packet, fds, caller)
+                if code is not None:
+                    return code
         finally:
             self._room.release()
+        raise Unavailable("cannot run the command: the process for commands does not start", hint=LOG)
 
-    def _hand_over(self, packet: bytes, descriptors: Sequence[int]) -> None:
-        """Twice at most: a warm process that has died is noticed when it is needed."""
-        for _ in range(2):
-            sock = self._ready()
+    def _once(self, packet: bytes, fds: Sequence[int], caller: socket.socket | None) -> int | None:
+        """None: the warm process died before it began."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                if not self._hand_over(packet, [*fds, theirs.fileno()]):
+                    return None
+            return _outcome(ours, caller)
+
+    def _hand_over(self, packet: bytes, descriptors: Sequence[int]) -> bool:
+        with self._ready() as sock:
             try:
                 socket.send_fds(sock, [packet], descriptors)
             except TimeoutError:
-                break
-            except OSError as error:
+                raise Unavailable("cannot run the command: the process for commands is stuck", hint=LOG) from None
+            except ConnectionError as error:
                 log.warning("the warm process does not take a command: %s", error)
                 _shut(sock)  # so that it ends, should it live
-            else:
-                return
-        raise Unavailable("cannot run the command: the process for commands does not take it", hint="Run: octo doctor")
+                return False
+            except OSError as error:
+                raise Unavailable(f"cannot run the command: {error.strerror}", hint=LOG) from None
+        return True
 
     def _ready(self) -> socket.socket:
+        """A copy of the socket to a warm process that lives: nobody else closes it."""
         with self._lock:
             if self._stopped:
                 raise Unavailable("cannot run the command: octod is stopping")
-            return self._started()
+            return self._started().dup()
 
     def _started(self) -> socket.socket:
         if self._warm is not None:
@@ -115,7 +128,8 @@ class Commands:
             if running.poll() is None and not _is_shut(sock):
                 return sock
             log.warning("the warm process has gone, exit code %s; starting another", running.poll())
-            _shut(sock)
+            with sock:
+                _shut(sock)
             _end(running)
         self._warm = self._spawn()
         return self._warm[1]
@@ -136,30 +150,32 @@ class Commands:
 
 def _packet(fields: Mapping[str, str], words: Sequence[str], token: str) -> bytes:
     known = {name: fields[name][:1000] for name in KNOWN if name in fields}
-    known |= {"token": token, "actor": fields.get("user", "")[:100]}
+    known |= {"token": token, "actor": (fields.get("actor") or fields.get("user", ""))[:100]}
     remotes = fields.get("remotes", "")[:REMOTES].split("\n")
     body = wire.pack("run", {**known, "remotes": "\n".join(remotes[:100])}, list(words))[4:]
     return body if len(body) <= PACKET else wire.pack("run", {**known, "refused": TOO_LONG}, [])[4:]
 
 
-def _outcome(control: socket.socket, caller: socket.socket | None) -> int:
-    """Wait for the child's "exit N", or for the caller to hang up."""
+def _outcome(control: socket.socket, caller: socket.socket | None) -> int | None:
+    """Wait for the child's "exit N", or for the caller to hang up. None: it was never begun."""
     poll = select.poll()
     poll.register(control, select.POLLIN)
     if caller is not None:
         poll.register(caller, RDHUP)  # POLLHUP and POLLERR come unasked
-    line = b""
-    while not line.endswith(b"\n"):
+    told = b""
+    while True:
         if control.fileno() not in {number for number, _ in poll.poll()}:
             return HUNG_UP
         part = control.recv(64)
         if not part:
-            raise Unavailable(
-                "cannot tell how the command ended: its process died",
-                hint="Look whether it was done before you repeat it.",
-            )
-        line += part
-    return int(line.split()[1])
+            break
+        told += part
+    if not told:
+        return None
+    if not told.endswith(b"\n") or not told.startswith(b"run\nexit "):
+        why = "cannot tell how the command ended: its process died"
+        raise Unavailable(why, hint="Look whether it was done before you repeat it.")
+    return int(told.split()[2])
 
 
 def _is_shut(sock: socket.socket) -> bool:
@@ -170,7 +186,7 @@ def _is_shut(sock: socket.socket) -> bool:
 
 
 def _shut(sock: socket.socket) -> None:
-    """Not closed: another thread may be about to use its number, and would find a stranger's file there."""
+    """Also for its copies."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 

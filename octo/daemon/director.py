@@ -39,7 +39,7 @@ VALUES = (
     "REPO_PUT_URL",
     "REQUEST_ID",
 )
-HEAD_LIMIT = 256 * 1024  # bytes of the refs, or of the line before the files
+HEAD_LIMIT = 1024 * 1024  # bytes of the refs, or of the line before the files
 
 
 class Director:

@@ -86,6 +86,8 @@ class Door:
                 body, descriptors = wire.receive(caller)
                 caller.settimeout(None)
                 answer = self._answer(caller, body, descriptors)
+                closing, descriptors = descriptors, []
+                wire.close(closing)  # before the answer: a door waits for the end of what it reads
                 caller.sendall(answer.encode() + b"\n")
             except (wire.Malformed, OSError) as error:
                 log.info("a caller was dropped: %s", error)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/octo/octo.sock"
 CHUNK = 256 * 1024  # bytes
-MAX_PROCFILE = 64 * 1024  # bytes
+MAX_TEXT = 64 * 1024  # bytes
 
 env = os.environ
 
@@ -39,17 +39,14 @@ def main() -> int:
 
 
 def build(commit: str) -> int:
-    source = {"commit": commit, "dockerfile": False, "procfile": None}
+    source = {"commit": commit, "dockerfile": None, "procfile": None}
     for line in git("ls-tree", commit, "Dockerfile", "Procfile").decode().splitlines():
         mode, _, rest = line.split(" ", 2)
         blob, name = rest.split("\t", 1)
         if mode not in ("100644", "100755"):
             print(f" !     cannot use {name}: it is not a regular file", flush=True)
             return 1
-        if name == "Dockerfile":
-            source["dockerfile"] = True
-        else:
-            source["procfile"] = git("cat-file", "blob", blob)[: MAX_PROCFILE + 1].decode("utf-8", "replace")
+        source[name.lower()] = git("cat-file", "blob", blob)[: MAX_TEXT + 1].decode("utf-8", "replace")
     archive = subprocess.Popen(["/usr/bin/git", "archive", "--format=tar", commit], stdout=subprocess.PIPE)
     answer = call(env["BUILD_PUT_URL"], context(json.dumps(source).encode() + b"\n", archive))
     archive.kill()

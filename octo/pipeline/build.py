@@ -8,7 +8,7 @@ from octo import procfile
 from octo.catalog import Catalog
 from octo.errors import BuildFailed, Cancelled, OctoError
 from octo.model import App, Build, BuildStatus, UserName
-from octo.pipeline.plan import image_tag
+from octo.pipeline.plan import image_tag, in_written_order
 from octo.pipeline.progress import Progress
 from octo.ports import BuildSpec, Console, Limits, Ports
 
@@ -20,7 +20,7 @@ class Source:
     """What the receiver says of the commit before it sends the files."""
 
     commit: str
-    dockerfile: bool  # a regular file of that name at the top
+    dockerfile: str | None  # the text of the regular file of that name at the top
     procfile: str | None
 
 
@@ -123,7 +123,9 @@ class Builds:
         progress = Progress(console, self.ports.clock)
         with progress.step("build", "Building from Dockerfile", "built"):
             image = self.ports.builder.build(spec, context, console.raw, cancelled)
-        return replace(build, status=BuildStatus.SUCCEEDED, image=image, processes=processes)
+        found = self.ports.runtime.image(image)
+        ports = in_written_order(found.ports if found else (), source.dockerfile or "")
+        return replace(build, status=BuildStatus.SUCCEEDED, image=image, processes=processes, ports=ports)
 
     def output(self, build: Build) -> Iterator[bytes]:
         yield from self.ports.blobs.get(f"builds/{build.app}/{build.id}")
@@ -131,7 +133,7 @@ class Builds:
 
 def processes_of(source: Source) -> dict[str, str | None]:
     """The process types: those of the Procfile, else `web` with the image's own command."""
-    if not source.dockerfile:
+    if source.dockerfile is None:
         raise BuildFailed(
             "There is no Dockerfile present.",
             hint="Add a file named Dockerfile at the top of the repository, and push.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from octo.formation import RELEASE_TYPE, Present, Start, Stop, changes
 from octo.model import App, Build, Release, ReleaseStatus, Slot, port_number
-from octo.ports import Image, Running
+from octo.ports import Running
 
 DEFAULT_PORT = 5000
 ONE_OFF = frozenset({"run", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
@@ -37,15 +37,16 @@ class Deploy:
         return self.stay + self.slots
 
 
-def port_of(config: Mapping[str, str], image: Image) -> tuple[int, bool]:
+def port_of(config: Mapping[str, str], ports: Sequence[int]) -> tuple[int, bool]:
     """The port the app is told to listen on, and whether the router sends it requests.
 
-    PORT in config, else the image's first EXPOSE, else 5000. Neither PORT nor EXPOSE, or NO_HTTP_PROXY: a worker.
+    ports: what the image exposes, its first EXPOSE first. PORT in config, else that, else 5000. Neither PORT nor
+    EXPOSE, or NO_HTTP_PROXY: a worker.
     """
     if config.get("PORT"):
         port, known = port_number(config["PORT"]), True
     else:
-        port, known = (image.ports[0], True) if image.ports else (DEFAULT_PORT, False)
+        port, known = (ports[0], True) if ports else (DEFAULT_PORT, False)
     return port, known and not config.get("NO_HTTP_PROXY")
 
 
@@ -88,3 +89,17 @@ def prunable(builds: Sequence[Build], releases: Sequence[Release], live: int, ke
     oldest = min((r.created_at for r in kept), default=0.0)
     named = {r.build for r in kept}
     return [b for b in builds if b.image and b.created_at < oldest and b.id not in named]
+
+
+def in_written_order(ports: Sequence[int], dockerfile: str) -> tuple[int, ...]:
+    """The exposed ports, that of the last stage's first EXPOSE first: the engine sorts those of one instruction."""
+    stage: list[str] = []
+    for line in dockerfile.splitlines():
+        words = line.split()
+        if words and words[0].upper() == "FROM":
+            stage = []
+        elif words and words[0].upper() == "EXPOSE":
+            stage += words[1:]
+    given = [w.lower().removesuffix("/tcp").partition("-")[0] for w in stage if not w.lower().endswith("/udp")]
+    first = int(given[0]) if given and given[0].isascii() and given[0].isdigit() else None
+    return tuple(sorted(ports, key=lambda p: p != first))

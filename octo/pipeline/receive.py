@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from octo.catalog import Catalog
-from octo.errors import Cancelled, Forbidden, Locked, OctoError, Usage
+from octo.errors import Cancelled, Forbidden, Locked, Usage
 from octo.formation import wanted
 from octo.model import App, Build, Release, UserName
 from octo.pipeline.build import Builds, Source
@@ -170,11 +170,8 @@ class Receiver:
         return live if live and live.commit == commit and not push.app.stopped else None
 
     def _release(self, push: Push, build: Build) -> Release:
-        image = self.ports.runtime.image(build.image)
-        if image is None:
-            raise OctoError("cannot deploy: the engine has lost the image that was built", hint="Push again.")
         config = self.catalog.config(push.app)
-        port, routed = port_of(config, image)
+        port, routed = port_of(config, build.ports)
         return Release(
             push.app.id,
             0,

@@ -55,7 +55,7 @@ class Changes:
                 self._ports.store.put_many(self._catalog.config_writes(app, changes))
                 return None
             kept = {k: v for k, v in config.items() if v is not None}
-            release = self._next(live, kept, _describe(changes), user)
+            release = self._next(app, live, kept, _describe(changes), user)
             want = self._want(app, release, app.stopped)
             deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
             return self._deployer.deploy(deploy, console).release
@@ -67,7 +67,7 @@ class Changes:
             now = self._catalog.config(app)
             changes: dict[str, str | None] = {k: None for k in now if k not in old.config}
             changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
-            release = self._next(old, old.config, f"Rollback to v{old.version}", user)
+            release = self._next(app, old, old.config, f"Rollback to v{old.version}", user)
             want = self._want(app, release, stopped=False)
             return self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
 
@@ -186,11 +186,14 @@ class Changes:
             )
         return old
 
-    def _next(self, old: Release, config: Mapping[str, str], description: str, user: UserName | None) -> Release:
+    def _next(
+        self, app: App, old: Release, config: Mapping[str, str], description: str, user: UserName | None
+    ) -> Release:
         image = self._ports.runtime.image(old.image)
         if image is None:
             raise NotFound(f"cannot use the image of v{old.version}: the engine does not have it any more")
-        port, routed = port_of(config, image)
+        build = next((b for b in self._catalog.builds(app) if b.id == old.build), None)
+        port, routed = port_of(config, build.ports if build else image.ports)
         fresh = Release(old.app, 0, old.image, self._ports.clock.now(), old.commit, description)
         return replace(
             fresh, build=old.build, config=config, processes=old.processes, port=port, routed=routed, user=user

@@ -161,9 +161,8 @@ class Steps:
             self._ports.registry.deregister(_service(deploy, slot).id)
 
     def route(self, deploy: Deploy) -> Deploy:
-        if deploy.release.routed or deploy.app.live:
-            with self._progress.step("route", "Routing", "nginx switched and proved"):
-                self._routing.flip(deploy.app, _targets(deploy))
+        with self._progress.step("route", "Routing", "nginx switched and proved"):
+            self._routing.flip(deploy.app, _targets(deploy))
         return deploy
 
     def route_back(self, deploy: Deploy) -> None:

@@ -1,6 +1,6 @@
 """Sample apps as dictionaries of file name -> text; `octo/stack` is their base, so that no registry is needed."""
 
-SERVER = '''
+SERVER = """
 import http.server, os, signal, socketserver, sys, threading, time
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -36,7 +36,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 print("listening on", os.environ["PORT"], flush=True)
 Server((os.environ.get("BIND", "0.0.0.0"), int(os.environ.get("LISTEN") or os.environ["PORT"])), Page).serve_forever()
-'''
+"""
 
 BASE = "FROM octo/stack\nWORKDIR /srv\n"
 

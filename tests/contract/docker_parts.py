@@ -1,9 +1,11 @@
 """Shared by the tests that need a real Docker engine: images made on the spot, and a look at what is left."""
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from octo.adapters.runtime_docker import DockerRuntime
@@ -13,6 +15,12 @@ from octo.ports import ContainerSpec
 STACK = "octo/stack:latest"
 ENGINE = Engine(Path("/var/run/docker.sock"))
 APP = "a" * 12
+
+# Workers share one engine: each has names and addresses of its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+INSTANCE = f"octo-t{WORKER}-rt"
+SUBNET = IPv4Network(f"10.214.{WORKER % 4 * 64}.0/18")
+A, B = (str(SUBNET[64]), str(SUBNET[65]))  # the first two that octo may allot
 FOREVER = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 
 
@@ -42,7 +50,7 @@ def image(ref: str, dockerfile: str) -> Iterator[str]:
     """An image from the stack and these lines, for the body of a `with`."""
     need_stack()
     stream = ENGINE.upload("build", query={"t": ref, "rm": True, "forcerm": True})
-    stream.send([tar({"Dockerfile": f"FROM {STACK}\n{dockerfile}\n".encode()})])
+    stream.send([tar({"Dockerfile": f"FROM {STACK}\nENV OCTO_TEST={ref}\n{dockerfile}\n".encode()})])
     stream.answer()
     said = list(stream.lines())
     stream.close()
@@ -91,3 +99,17 @@ def until(runtime: DockerRuntime, name: str, word: bytes) -> None:
         if word in line:
             break
     lines.close()
+
+
+@contextmanager
+def real_runtime() -> Iterator[DockerRuntime]:
+    """A Runtime with its network, for the body of a `with`; nothing of it may be left."""
+    need_stack()
+    docker = DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET))
+    docker.prepare()
+    docker.prepare()
+    try:
+        yield docker
+    finally:
+        docker.clear()
+    assert not left_over(INSTANCE)

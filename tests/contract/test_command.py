@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import queue
 import select
 import signal
 import socket
@@ -411,18 +412,18 @@ def test_logs_are_shown_as_they_are_and_clean_for_a_caller_from_afar(octo: Octo)
 
 
 @contextlib.contextmanager
-def started(octo: Octo, words: list[str], streams: list[int]) -> Iterator[tuple[socket.socket, list[int]]]:
-    """A command under way: the caller's side of its connection, and where its code will be."""
+def started(octo: Octo, words: list[str], streams: list[int]) -> Iterator["queue.Queue[int]"]:
+    """A command under way, and where its code will be; at the end of the body the caller hangs up."""
     mine, octods = socket.socketpair()
-    codes: list[int] = []
+    codes: queue.Queue[int] = queue.Queue()
 
     def run() -> None:
-        codes.append(octo.commands.run({"term": "xterm"}, words, streams, octods, octo.state.token))
+        codes.put(octo.commands.run({"term": "xterm"}, words, streams, octods, octo.state.token))
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield mine, codes
+        yield codes
     finally:
         mine.close()
         thread.join(20)
@@ -433,11 +434,11 @@ def started(octo: Octo, words: list[str], streams: list[int]) -> Iterator[tuple[
 def test_a_caller_who_hangs_up_ends_the_command(octo: Octo) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as out:
-        with started(octo, ["logs", "shop", "-t"], [writer, writer, writer]) as (_, codes):
-            os.close(writer)
+        with started(octo, ["logs", "shop", "-t"], [writer, writer, writer]) as codes:
             assert octo.state.tails.get(timeout=20) == "open"
+            os.close(writer)
             assert out.readline() == octo.state.logs[0]
-        assert codes == [130]
+        assert codes.get(timeout=20) == 130
         assert octo.state.tails.get(timeout=20) == "closed"
         assert out.read() == b""  # the child, which held the other end, is dead
 
@@ -457,9 +458,11 @@ def test_a_stream_that_somebody_made_non_blocking_is_waited_for(octo: Octo) -> N
     octo.state.logs *= 10_000
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    with os.fdopen(reader, "rb") as out, started(octo, ["logs", "shop"], [0, writer, 2]):
+    with os.fdopen(reader, "rb") as out, started(octo, ["logs", "shop"], [0, writer, 2]) as codes:
+        first = out.readline()
         os.close(writer)
-        assert len(out.read()) == 10_000 * len(octo.state.logs[0])
+        assert len(first + out.read()) == 10_000 * len(octo.state.logs[0])
+        assert codes.get(timeout=20) == 0
 
 
 @contextlib.contextmanager
@@ -495,12 +498,11 @@ def test_a_terminal_is_not_steered_and_gets_colour(octo: Octo) -> None:
 
 
 def test_on_a_terminal_the_name_is_asked_for(octo: Octo) -> None:
-    with terminal() as (master, slave):
-        with started(octo, ["apps:destroy", "shop"], [slave, slave, slave]) as (_, codes):
-            read_until(master, b"Type its name to go on: ")
-            os.write(master, b"shop\n")
-            read_until(master, b"Destroyed shop.")
-        assert codes == [0]
+    with terminal() as (master, slave), started(octo, ["apps:destroy", "shop"], [slave, slave, slave]) as codes:
+        read_until(master, b"Type its name to go on: ")
+        os.write(master, b"shop\n")
+        read_until(master, b"Destroyed shop.")
+        assert codes.get(timeout=20) == 0
 
 
 @pytest.mark.parametrize(
@@ -574,7 +576,8 @@ def test_two_hundred_commands_leave_nothing_behind(octo: Octo) -> None:
     warm_fds = Path(f"/proc/{octo.commands.pid}/fd")
     before = descriptors(), len(list(warm_fds.iterdir()))
     assert {octo(*words).code for words in [["apps"], ["xyz"], ["ps", "nosuch"], ["help"]] * 50} == {0, 2, 20}
-    assert (descriptors(), len(list(warm_fds.iterdir()))) == before
+    after = descriptors(), len(list(warm_fds.iterdir()))
+    assert after == before
     children = Path(f"/proc/{octo.commands.pid}/task/{octo.commands.pid}/children")
     assert children.read_text() == ""
 
@@ -597,11 +600,13 @@ def test_a_command_learns_nothing_of_another_or_of_octod(octo: Octo) -> None:
     """Its environment and its descriptors are its own, whatever runs beside it."""
     reader, writer = os.pipe()
     with os.fdopen(reader), started(octo, ["logs", "shop", "-t"], [writer, writer, writer]):
-        os.close(writer)
+        pipe = os.readlink(f"/proc/self/fd/{writer}")
         assert octo.state.tails.get(timeout=20) == "open"
+        os.close(writer)
         pid = octo.commands.pid
-        child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-        links = {n.name: os.readlink(n) for n in Path(f"/proc/{child}/fd").iterdir()}
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        opened = [{n.name: os.readlink(n) for n in Path(f"/proc/{child}/fd").iterdir()} for child in children]
+        links = next(of_child for of_child in opened if of_child.get("1") == pipe)
         assert sorted(links) == ["0", "1", "2", "3"]
         assert len({links["0"], links["1"], links["2"]}) == 1
         assert links["3"].startswith("socket:")  # to the API
@@ -635,7 +640,7 @@ def test_a_command_whose_process_dies_is_not_reported_as_done(octo: Octo) -> Non
         assert octo.state.tails.get(timeout=20) == "closed"  # the child died with it
 
 
-def test_stop_ends_the_warm_process_and_its_children(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_stop_ends_the_warm_process_and_its_children() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         state = State(Path(folder))
@@ -644,15 +649,28 @@ def test_stop_ends_the_warm_process_and_its_children(tmp_path_factory: pytest.Te
         pid = commands.pid
         reader, writer = os.pipe()
         with state.serve(), os.fdopen(reader):
-            with started(Octo(state, commands), ["logs", "shop", "-t"], [writer, writer, writer]) as (_, codes):
+            with started(Octo(state, commands), ["logs", "shop", "-t"], [writer, writer, writer]) as codes:
                 assert state.tails.get(timeout=20) == "open"
                 commands.stop()
                 assert state.tails.get(timeout=20) == "closed"
             os.close(writer)
-        assert codes == [129]
+        assert codes.get(timeout=20) == 129
         assert not Path(f"/proc/{pid}").exists()
         with pytest.raises(Unavailable, match="stopping"):
             commands.run({}, ["version"], [0, 1, 2], None, "")
+
+
+def test_a_warm_process_that_never_starts_is_told(tmp_path: Path) -> None:
+    commands = Commands(tmp_path / "api.sock", COMMAND_UID, python="/bin/false")
+    with pytest.raises(Unavailable, match="does not start"):
+        commands.run({}, ["version"], [0, 1, 2], None, "")
+    commands.stop()
+
+
+def test_no_more_commands_run_at_once_than_allowed(warm: tuple[Commands, Path]) -> None:
+    commands = Commands(warm[1] / "api.sock", COMMAND_UID, most=0)
+    with pytest.raises(Unavailable, match="too many"):
+        commands.run({}, ["version"], [0, 1, 2], None, "")
 
 
 def test_warm_means_that_a_command_imports_nothing(octo: Octo) -> None:
@@ -662,22 +680,35 @@ def test_warm_means_that_a_command_imports_nothing(octo: Octo) -> None:
         "warm.prepare(None)\n"
         "before = set(sys.modules)\n"
         f"api = pathlib.Path({str(octo.state.path)!r})\n"
-        "for words in ['apps', 'help', 'help config:set', 'config:set shop A=1', 'xyz', 'ps', 'logs shop', 'keys:add a /x',"
-        " 'releases:info shop', 'config:export shop', 'version --format json', 'apps --x', 'domains:add shop ex.com']:\n"
+        "for words in sys.argv[1:]:\n"
         f"    perform(api, {{'token': {octo.state.token!r}}}, words.split())\n"
         "sys.stderr.write('new: ' + ' '.join(sorted(set(sys.modules) - before)))\n"
     )
+    lines = [
+        "apps",
+        "help",
+        "help config:set",
+        "config:set shop A=1",
+        "xyz",
+        "ps",
+        "logs shop",
+        "keys:add a /x",
+        "apps --x",
+    ]
+    lines += ["releases:info shop", "config:export shop", "version --format json", "domains:add shop ex.com"]
     environment = {"PYTHONPATH": str(CHECKOUT), "PATH": os.environ["PATH"]}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *lines], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stderr.rpartition("new: ")[2] == ""
 
 
 # --- in place -------------------------------------------------------------------------------------------------------
 
 
-def in_place(home: Path, *words: str) -> Said:
+def in_place(home: Path, *words: str, ssh: int = 2222, http: int = 8080) -> Said:
     environment = {"PYTHONPATH": str(CHECKOUT), "PATH": os.environ["PATH"], "OCTO_HOME": str(home)}
-    environment |= {"OCTO_SSH_PORT": "22022", "OCTO_HTTP_PORT": "18080"}
+    environment |= {"OCTO_SSH_PORT": str(ssh), "OCTO_HTTP_PORT": str(http)}
     argv = [sys.executable, "-P", "-m", "octo.cli", *words]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, cwd="/", check=False)
     return Said(done.returncode, done.stdout, done.stderr)
@@ -690,14 +721,16 @@ def test_help_and_version_work_without_octod(tmp_path: Path) -> None:
 
 
 def test_doctor_without_octod_checks_what_it_can_and_says_what_to_do(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 18080)):
-        said = in_place(tmp_path, "doctor")
+    with socket.socket() as free, socket.create_server(("127.0.0.1", 0)) as taken:
+        free.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        ssh, http = free.getsockname()[1], taken.getsockname()[1]
+        said = in_place(tmp_path, "doctor", ssh=ssh, http=http)
     assert said.code == 1
     assert said.out.startswith("FAIL octod: cannot reach octod")
     assert "     Start it with: sudo ./setup demo\n" in said.out
     assert "\nok   engine: Docker " in said.out
-    assert "\nok   port 22022: free\n" in said.out
-    assert f"\nFAIL port 18080: in use by process {os.getpid()} (" in said.out
+    assert f"\nok   port {ssh}: free\n" in said.out
+    assert f"\nFAIL port {http}: in use by process {os.getpid()} (" in said.out
     assert "set OCTO_HTTP_PORT" in said.out
 
 

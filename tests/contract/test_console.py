@@ -14,7 +14,8 @@ def written(act: str, *given: object) -> bytes:
 
 @pytest.mark.row("B12")
 @pytest.mark.parametrize(
-    ("act", "line"), [("step", b"-----> x\n"), ("detail", b"       x\n"), ("error", b" !     x\n"), ("result", b"=====> x\n")]
+    ("act", "line"),
+    [("step", b"-----> x\n"), ("detail", b"       x\n"), ("error", b" !     x\n"), ("result", b"=====> x\n")],
 )
 def test_each_kind_of_line_has_its_lead(act: str, line: bytes) -> None:
     assert written(act, "x") == line

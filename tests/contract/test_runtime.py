@@ -4,31 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from octo.adapters.runtime_docker import DockerRuntime
 from octo.errors import DeployFailed, NotFound
 from octo.ports import Runtime
-from tests.contract.docker_parts import ENGINE, STACK, left_over, need_stack, spec
+from tests.contract.docker_parts import INSTANCE, STACK, SUBNET, A, B, real_runtime, spec
 from tests.fakes_docker import FakeRuntime
 
-pytestmark = pytest.mark.xdist_group("docker-runtime")
-INSTANCE = "octo-t-rt"
-WEB, WEB2 = f"{INSTANCE}-web", f"{INSTANCE}-web2"
+WEB, WEB2, NOBODY = f"{INSTANCE}-web", f"{INSTANCE}-web2", f"{INSTANCE}-nobody"
 
 
 @pytest.fixture(scope="module", params=["fake", "docker"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
     if request.param == "fake":
-        fake = FakeRuntime("10.214.0.0/16")
+        fake = FakeRuntime(str(SUBNET))
         fake.add(STACK)
         yield fake
         return
-    need_stack()
-    docker = DockerRuntime(ENGINE, instance=INSTANCE, subnet="10.214.0.0/16")
-    docker.prepare()
-    docker.prepare()
-    yield docker
-    docker.clear()
-    assert not left_over(INSTANCE)
+    with real_runtime() as docker:
+        yield docker
 
 
 @pytest.fixture
@@ -74,10 +66,10 @@ def test_a_left_over_of_the_same_name_is_replaced(runtime: Runtime, addresses: l
 
 
 def test_an_image_that_is_not_there_is_told_and_leaves_nothing(runtime: Runtime, addresses: list[str]) -> None:
-    with pytest.raises(DeployFailed, match="No such image: octo-t-rt/nosuch:1"):
-        runtime.start(spec(WEB, addresses[0], image="octo-t-rt/nosuch:1"))
+    with pytest.raises(DeployFailed, match=f"No such image: {INSTANCE}/nosuch:1"):
+        runtime.start(spec(WEB, addresses[0], image=f"{INSTANCE}/nosuch:1"))
     assert not runtime.list()
-    assert runtime.image("octo-t-rt/nosuch:1") is None
+    assert runtime.image(f"{INSTANCE}/nosuch:1") is None
 
 
 def test_an_address_in_use_is_refused_and_its_holder_is_named(runtime: Runtime, addresses: list[str]) -> None:
@@ -88,37 +80,36 @@ def test_an_address_in_use_is_refused_and_its_holder_is_named(runtime: Runtime, 
 
 
 def test_stopping_what_is_not_there_is_no_error(runtime: Runtime) -> None:
-    runtime.stop("octo-t-rt-nobody", 1)
+    runtime.stop(NOBODY, 1)
 
 
 def test_asking_about_a_container_that_is_not_there_says_so(runtime: Runtime) -> None:
     for ask in (
-        lambda: runtime.keep("octo-t-rt-nobody"),
-        lambda: runtime.listening("octo-t-rt-nobody"),
-        lambda: runtime.logs("octo-t-rt-nobody", tail=1, follow=False),
+        lambda: runtime.keep(NOBODY),
+        lambda: runtime.listening(NOBODY),
+        lambda: runtime.logs(NOBODY, tail=1, follow=False),
     ):
-        with pytest.raises(NotFound, match="octo-t-rt-nobody"):
+        with pytest.raises(NotFound, match=NOBODY):
             ask()
 
 
 def test_addresses_come_in_order_and_none_twice(runtime: Runtime) -> None:
     found = list(runtime.addresses())
-    assert found[0] == "10.214.1.0"
-    assert found[-1] == "10.214.255.254"
-    assert len(set(found)) == len(found) == 65536 - 256 - 1
+    assert (found[0], found[1], found[-1]) == (A, B, str(SUBNET[-2]))
+    assert len(set(found)) == len(found) == SUBNET.num_addresses - 64 - 1
 
 
 def test_the_last_name_takes_the_image_with_it_unless_a_container_uses_it(
     runtime: Runtime, addresses: list[str]
 ) -> None:
-    runtime.tag(STACK, "octo-t-rt/x:1")
-    runtime.tag("octo-t-rt/x:1", "octo-t-rt/x:2")
-    runtime.start(spec(WEB, addresses[0], image="octo-t-rt/x:1"))
-    runtime.untag("octo-t-rt/x:1")
-    assert runtime.image("octo-t-rt/x:1") is None
-    assert runtime.image("octo-t-rt/x:2") == runtime.image(STACK)
-    runtime.untag("octo-t-rt/x:2")
-    runtime.untag("octo-t-rt/x:2")
+    runtime.tag(STACK, f"{INSTANCE}/x:1")
+    runtime.tag(f"{INSTANCE}/x:1", f"{INSTANCE}/x:2")
+    runtime.start(spec(WEB, addresses[0], image=f"{INSTANCE}/x:1"))
+    runtime.untag(f"{INSTANCE}/x:1")
+    assert runtime.image(f"{INSTANCE}/x:1") is None
+    assert runtime.image(f"{INSTANCE}/x:2") == runtime.image(STACK)
+    runtime.untag(f"{INSTANCE}/x:2")
+    runtime.untag(f"{INSTANCE}/x:2")
     assert runtime.image(STACK)
 
 

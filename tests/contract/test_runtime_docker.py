@@ -10,22 +10,29 @@ from octo.adapters.runtime_docker import DockerRuntime
 from octo.engine import Engine, EngineError
 from octo.errors import DeployFailed, Unavailable
 from octo.ports import Running
-from tests.contract.docker_parts import APP, ENGINE, STACK, image, left_over, listen, need_stack, spec, until
+from tests.contract.docker_parts import (
+    APP,
+    ENGINE,
+    INSTANCE,
+    STACK,
+    SUBNET,
+    A,
+    B,
+    image,
+    listen,
+    real_runtime,
+    spec,
+    until,
+)
 
-pytestmark = pytest.mark.xdist_group("docker-runtime")
-INSTANCE = "octo-t-rt"
+SPOOF = f"spoof-{INSTANCE}"
 WEB, WEB2 = f"{INSTANCE}-web", f"{INSTANCE}-web2"
-A, B = "10.214.1.0", "10.214.1.1"
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[DockerRuntime]:
-    need_stack()
-    docker = DockerRuntime(ENGINE, instance=INSTANCE, subnet="10.214.0.0/16")
-    docker.prepare()
-    yield docker
-    docker.clear()
-    assert not left_over(INSTANCE)
+    with real_runtime() as docker:
+        yield docker
 
 
 @pytest.fixture
@@ -51,13 +58,13 @@ def test_labels_of_an_image_make_no_container_octos(runtime: DockerRuntime) -> N
         "index": "1",
         "process": "web",
     }
-    with image("octo-t-rt/spoof:1", "\n".join(f"LABEL octo.{k}={v}" for k, v in labels.items())) as spoof:
-        made = ENGINE.post("containers", "create", query={"name": "spoof"}, body={"Image": spoof, "Cmd": ["true"]})
+    with image(f"{INSTANCE}/spoof:1", "\n".join(f"LABEL octo.{k}={v}" for k, v in labels.items())) as spoof:
+        made = ENGINE.post("containers", "create", query={"name": SPOOF}, body={"Image": spoof, "Cmd": ["true"]})
         try:
             assert not runtime.list()
-            assert runtime.inspect("spoof") is None
-            runtime.stop("spoof", 0)
-            assert ENGINE.find("containers", "spoof", "json")
+            assert runtime.inspect(SPOOF) is None
+            runtime.stop(SPOOF, 0)
+            assert ENGINE.find("containers", SPOOF, "json")
             own = runtime.start(spec(WEB, A, image=spoof))
             assert (own.app, own.release, own.name) == (APP, 3, WEB)
             assert [c.name for c in runtime.list()] == [WEB]
@@ -87,7 +94,10 @@ def test_an_address_stays_with_its_container_over_a_restart(runtime: DockerRunti
     ENGINE.post("containers", WEB2, "restart", query={"t": 0})
     ENGINE.post("containers", WEB, "start")
     assert [(c.name, c.address, c.state) for c in runtime.list()] == [(WEB, A, "running"), (WEB2, B, "running")]
-    assert ENGINE.get("networks", f"{INSTANCE}-apps")["Containers"][runtime.list()[0].id]["IPv4Address"] == f"{A}/16"
+    assert (
+        ENGINE.get("networks", f"{INSTANCE}-apps")["Containers"][runtime.list()[0].id]["IPv4Address"]
+        == f"{A}/{SUBNET.prefixlen}"
+    )
 
 
 def test_the_engine_restarts_only_what_was_told_to_be_kept(runtime: DockerRuntime) -> None:
@@ -139,7 +149,7 @@ def test_the_exit_code_and_the_last_words_of_a_dead_container_are_kept(runtime: 
 
 
 def test_a_command_that_is_not_there_ends_with_127(runtime: DockerRuntime) -> None:
-    with image("octo-t-rt/none:1", 'CMD ["/nosuch"]') as none:
+    with image(f"{INSTANCE}/none:1", 'CMD ["/nosuch"]') as none:
         runtime.start(spec(WEB, A, image=none, command=None))
         assert ended(runtime, WEB).exit_code == 127
         assert any(b"/nosuch" in line for line in runtime.logs(WEB, tail=5, follow=False))
@@ -153,11 +163,11 @@ def test_a_container_out_of_memory_is_told_as_that(runtime: DockerRuntime) -> No
 
 
 def test_what_the_engine_will_not_start_is_told_in_its_words_and_removed(runtime: DockerRuntime) -> None:
-    with image("octo-t-rt/user:1", "USER nosuch") as user:
+    with image(f"{INSTANCE}/user:1", "USER nosuch") as user:
         with pytest.raises(DeployFailed, match=f'cannot start "{WEB}": .*unable to find user nosuch'):
             runtime.start(spec(WEB, A, image=user))
         assert not runtime.list()
-    with image("octo-t-rt/mute:1", "CMD []") as mute, pytest.raises(DeployFailed, match="No command specified"):
+    with image(f"{INSTANCE}/mute:1", "CMD []") as mute, pytest.raises(DeployFailed, match="No command specified"):
         runtime.start(spec(WEB, A, image=mute, command=None))
 
 
@@ -169,7 +179,7 @@ def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(runtime: Docke
 
 
 def test_a_volume_of_the_image_goes_with_its_container(runtime: DockerRuntime) -> None:
-    with image("octo-t-rt/volume:1", "VOLUME /data") as volume:
+    with image(f"{INSTANCE}/volume:1", "VOLUME /data") as volume:
         runtime.start(spec(WEB, A, image=volume))
         (mount,) = ENGINE.get("containers", WEB, "json")["Mounts"]
         runtime.stop(WEB, 0)
@@ -178,7 +188,7 @@ def test_a_volume_of_the_image_goes_with_its_container(runtime: DockerRuntime) -
 
 def test_the_environment_arrives_whole_and_before_the_images_own(runtime: DockerRuntime) -> None:
     given = {"PORT": "5000", "TEXT": "a b\n'\"$(id)\u20ac"}
-    with image("octo-t-rt/env:1", "ENV PORT=1") as env:
+    with image(f"{INSTANCE}/env:1", "ENV PORT=1") as env:
         show = "import os, json; print(json.dumps({k: os.environ[k] for k in ('PORT', 'TEXT')}))"
         runtime.start(spec(WEB, A, image=env, env=given, command=f'exec python3 -c "{show}"'))
         ended(runtime, WEB)
@@ -190,18 +200,18 @@ def test_the_environment_arrives_whole_and_before_the_images_own(runtime: Docker
 def test_a_network_that_is_there_is_used_with_its_own_subnet(runtime: DockerRuntime) -> None:
     other = DockerRuntime(ENGINE, instance=INSTANCE, subnet="10.219.0.0/24")
     other.prepare()
-    assert next(iter(other.addresses())) == "10.214.1.0"
+    assert next(iter(other.addresses())) == A
 
 
 def test_a_subnet_that_is_taken_is_told_with_what_to_change(runtime: DockerRuntime) -> None:
-    with pytest.raises(Unavailable, match="octo-t-rt-b-apps") as caught:
-        DockerRuntime(ENGINE, instance=f"{INSTANCE}-b", subnet="10.214.0.0/24").prepare()
+    with pytest.raises(Unavailable, match=f"{INSTANCE}-b-apps") as caught:
+        DockerRuntime(ENGINE, instance=f"{INSTANCE}-b", subnet=str(SUBNET)).prepare()
     assert caught.value.hint == "Choose another subnet in octo.toml."
 
 
 def test_an_engine_that_is_away_is_told_with_what_to_start() -> None:
     with pytest.raises(Unavailable, match="cannot reach the Docker engine") as caught:
-        DockerRuntime(Engine(Path("/nonexistent/docker.sock")), instance=INSTANCE, subnet="10.214.0.0/16").prepare()
+        DockerRuntime(Engine(Path("/nonexistent/docker.sock")), instance=INSTANCE, subnet=str(SUBNET)).prepare()
     assert caught.value.hint == "Start it: systemctl start docker"
 
 

@@ -1,15 +1,14 @@
 """Which ports an image exposes, and in which order: pure readings first, then what the engine really says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 
 import pytest
 
 from octo import dockerspec
 from octo.adapters.runtime_docker import DockerRuntime
-from tests.contract.docker_parts import ENGINE, image
+from tests.contract.docker_parts import ENGINE, INSTANCE, SUBNET, image
 
-pytestmark = pytest.mark.xdist_group("docker-ports")
 Layer = Mapping[str, object]
 
 
@@ -41,8 +40,8 @@ def test_the_first_expose_of_the_own_dockerfile_comes_first(
 
 
 @pytest.fixture
-def runtime() -> Iterator[DockerRuntime]:
-    yield DockerRuntime(ENGINE, instance="octo-t-po", subnet="10.215.0.0/16")
+def runtime() -> DockerRuntime:
+    return DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET))
 
 
 @pytest.mark.row("D4")
@@ -60,14 +59,14 @@ def runtime() -> Iterator[DockerRuntime]:
     ],
 )
 def test_the_ports_of_a_real_image_are_read(runtime: DockerRuntime, lines: str, ports: tuple[int, ...]) -> None:
-    with image("octo-t-po/x:1", lines) as ref:
+    with image(f"{INSTANCE}/x:1", lines) as ref:
         found = runtime.image(ref)
         assert found
         assert found.ports == ports
 
 
 def test_an_image_tells_whether_it_has_a_command(runtime: DockerRuntime) -> None:
-    with image("octo-t-po/x:1", "CMD []") as mute, image("octo-t-po/x:2", 'ENTRYPOINT ["/bin/true"]') as ready:
+    with image(f"{INSTANCE}/x:1", "CMD []") as mute, image(f"{INSTANCE}/x:2", 'ENTRYPOINT ["/bin/true"]') as ready:
         assert [bool(i and i.command) for i in map(runtime.image, (mute, ready))] == [False, True]
 
 

@@ -172,7 +172,11 @@ def test_the_old_release_is_routed_until_the_new_one_is(monkeypatch: pytest.Monk
     seen: list[tuple[str, bool]] = []
     old = world.router.table[0].targets
     real = world.runtime.start
-    monkeypatch.setattr(world.runtime, "start", lambda spec: (seen.append(("start", world.router.table[0].targets == old)), real(spec))[1])
+    monkeypatch.setattr(
+        world.runtime,
+        "start",
+        lambda spec: (seen.append(("start", world.router.table[0].targets == old)), real(spec))[1],
+    )
     world.push("new")
     assert seen == [("start", True)]
     assert world.router.table[0].targets != old

@@ -69,10 +69,23 @@ class World:
         self.routing = Routing(self.catalog, self.router, "localhost")
         budgets = Budgets(boot=5, settle=1, drain=5, grace=1, keep=2)
         self.deployer = Deployer(
-            self.ports, self.catalog, self.routing, self.journal, instance="octo", budgets=budgets, later=lambda act: act()
+            self.ports,
+            self.catalog,
+            self.routing,
+            self.journal,
+            instance="octo",
+            budgets=budgets,
+            later=lambda act: act(),
         )
         self.changes = Changes(
-            self.ports, self.catalog, self.routing, self.journal, self.deployer, instance="octo", budgets=budgets, wait=0
+            self.ports,
+            self.catalog,
+            self.routing,
+            self.journal,
+            self.deployer,
+            instance="octo",
+            budgets=budgets,
+            wait=0,
         )
         procedures = {"deploy": self.deployer.procedure(), "destroy": self.changes.destroying()}
         self.reconciler = Reconciler(
@@ -97,7 +110,7 @@ class World:
         """What a push does once its image is built."""
         app = self.there()
         self.clock.time += 10
-        build = Build(f"b-{commit}", app.id, commit, None, self.clock.now(), BuildStatus.SUCCEEDED, self.clock.now())
+        build = Build(f"b-{commit}", app.id, commit, None, self.clock.now(), BuildStatus.SUCCEEDED, self.clock.now(), ports=(5000,))
         image = self.runtime.add(image_tag("octo", app.id, build.id), behaviour=behaviour)
         self.catalog.save_build(replace(build, image=image.id))
         with self.catalog.lock(app, holder="a push"):
@@ -121,7 +134,9 @@ class World:
         live = self.catalog.live(app)
         running = self.runtime.list()
         want = wanted(live.processes, self.catalog.scale(app)) if live and not app.stopped else {}
-        assert sorted((r.process, r.index) for r in running) == sorted((p, i) for p, n in want.items() for i in range(1, n + 1))
+        assert sorted((r.process, r.index) for r in running) == sorted(
+            (p, i) for p, n in want.items() for i in range(1, n + 1)
+        )
         assert all(r.release == app.live and r.state == "running" and r.name in self.runtime.kept for r in running)
         assert self.catalog.allotted() == {r.address: r.name for r in running}
         web = {f"{r.address}:5000" for r in running if is_web(r.process)}
@@ -138,5 +153,3 @@ class World:
 
 
 Scenario = tuple[Callable[[World], None], Callable[[World], None]]  # before, and what is crashed
-
-

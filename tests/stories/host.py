@@ -225,6 +225,7 @@ class Repository:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # so that git and its ssh can be killed together, as ^C does
         )
 
     def remote_ref(self, ref: str = "refs/heads/main") -> str:

@@ -18,7 +18,9 @@ class Sshd:
         self.folder.mkdir()
         self.key = host.key
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "host")], check=True)
-        shown = subprocess.run(["ssh-keygen", "-lf", f"{self.key}.pub"], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["ssh-keygen", "-lf", f"{self.key}.pub"], capture_output=True, text=True, check=True
+        ).stdout
         program = f"env OCTO_DOOR={host.home}/octo/run/door.sock /usr/bin/python3 -I -S {CHECKOUT}/gitreceive"
         options = "no-agent-forwarding,no-pty,no-user-rc,no-X11-forwarding,no-port-forwarding,restrict"
         line = f'command="{program} run ann {shown.split()[1]}",{options} {Path(f"{self.key}.pub").read_text()}'
@@ -47,7 +49,7 @@ class Sshd:
     def stop(self) -> None:
         if self.process:
             self.process.terminate()
-            self.process.wait()
+            self.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +81,28 @@ def test_a_push_through_openssh_is_served(host: Host, app: str, sshd: Sshd) -> N
 
 def test_commands_work_through_openssh(host: Host, app: str, sshd: Sshd) -> None:
     argv = [*host.ssh_command().split(), "-p", str(sshd.port), f"{getpass.getuser()}@127.0.0.1"]
-    made = subprocess.run([*argv, f"apps:create {app}"], capture_output=True, text=True, env={"PATH": PATH}, check=False)
+    made = subprocess.run(
+        [*argv, f"apps:create {app}"], capture_output=True, text=True, env={"PATH": PATH}, check=False
+    )
     assert made.returncode == 0, made.stderr
-    missing = subprocess.run([*argv, "config -a no-such-app"], capture_output=True, text=True, env={"PATH": PATH}, check=False)
+    missing = subprocess.run(
+        [*argv, "config -a no-such-app"], capture_output=True, text=True, env={"PATH": PATH}, check=False
+    )
     assert missing.returncode == 20 and "cannot find the app" in missing.stderr
-    shell = subprocess.run(argv, capture_output=True, text=True, env={"PATH": PATH}, stdin=subprocess.DEVNULL, check=False)
+    shell = subprocess.run(
+        argv, capture_output=True, text=True, env={"PATH": PATH}, stdin=subprocess.DEVNULL, check=False
+    )
     assert shell.returncode == 1 and "Arbitrary ssh prohibited" in shell.stderr
     host.octo("apps:destroy", app, "--confirm", app)
 
 
 @pytest.mark.row("T2")
 def test_without_octod_the_pusher_is_told(app: str, tmp_path: Path) -> None:
-    environment = {"PATH": PATH, "OCTO_DOOR": str(tmp_path / "none.sock"), "SSH_ORIGINAL_COMMAND": f"git-receive-pack '{app}.git'"}
+    environment = {
+        "PATH": PATH,
+        "OCTO_DOOR": str(tmp_path / "none.sock"),
+        "SSH_ORIGINAL_COMMAND": f"git-receive-pack '{app}.git'",
+    }
     argv = ["/usr/bin/python3", "-I", "-S", str(CHECKOUT / "gitreceive"), "run", "ann", "SHA256:" + "a" * 43]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 1 and " ! Unable to contact build server." in done.stderr
-
-

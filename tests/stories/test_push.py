@@ -21,7 +21,9 @@ def test_a_push_is_built_and_served_and_the_ref_moves(host: Host, app: str, repo
     clone = repository(apps.web("hello"))
     said = clone.push()
     assert "-----> Building from Dockerfile" in said
-    assert "-----> Launching... done, v1" in said and f"http://{app}.localhost:{host.http_port} deployed to octo" in said
+    assert (
+        "-----> Launching... done, v1" in said and f"http://{app}.localhost:{host.http_port} deployed to octo" in said
+    )
     assert f"=====> Your site is available at: http://{app}.localhost:{host.http_port}" in said
     assert host.get(app) == (200, "hello v1 ")
     assert clone.remote_ref() == clone.git("rev-parse", "main").strip()
@@ -156,7 +158,9 @@ def test_port_in_config_wins(host: Host, app: str, repository: Make) -> None:
 @pytest.mark.row("E7")
 @pytest.mark.row("I8")
 def test_a_procfile_names_the_process_types(host: Host, app: str, repository: Make) -> None:
-    clone = repository({**apps.web("hello"), "Procfile": "web: python3 server.py\nworker: exec sleep inf\nrelease: echo migrated\n"})
+    clone = repository(
+        {**apps.web("hello"), "Procfile": "web: python3 server.py\nworker: exec sleep inf\nrelease: echo migrated\n"}
+    )
     assert "migrated" in clone.push()
     host.octo("ps:scale", "-a", app, "web=2", "worker=1")
     assert sorted(d["name"] for d in host.json("ps", "-a", app)) == ["web.1", "web.2", "worker.1"]
@@ -227,7 +231,14 @@ def test_an_unknown_key_gets_nowhere(host: Host, app: str) -> None:
 @pytest.mark.row("A4")
 @pytest.mark.row("A5")
 @pytest.mark.parametrize(
-    "command", ["git-receive-pack '../x.git'", "git-receive-pack 'x.git';id", "scp -t /tmp", "bash", "git-receive-pack '$(id).git'"]
+    "command",
+    [
+        "git-receive-pack '../x.git'",
+        "git-receive-pack 'x.git';id",
+        "scp -t /tmp",
+        "bash",
+        "git-receive-pack '$(id).git'",
+    ],
 )
 def test_what_is_no_git_command_is_refused_and_makes_nothing(host: Host, command: str) -> None:
     before = host.json("apps")

@@ -1,6 +1,9 @@
 """The sandbox of a push, seen from outside while a build goes on."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +32,8 @@ class Hanging:
         raise AssertionError("".join(self.said))
 
     def end(self) -> str:
-        self.push.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.push.pid, signal.SIGKILL)
         rest = self.push.communicate()[0]
         return "".join(self.said) + rest
 
@@ -122,5 +126,3 @@ def test_hostile_refs_are_not_taken(host: Host, app: str, repository: Make) -> N
     said = clone.git("push", "octo", f"main:refs/replace/{commit}", code=1)
     assert "deny updating a hidden ref" in said
     assert not clone.remote_ref(f"refs/replace/{commit}")
-
-

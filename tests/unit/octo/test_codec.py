@@ -33,7 +33,9 @@ def test_nested_values_come_back_equal() -> None:
 
 
 def test_a_release_comes_back_equal() -> None:
-    release = Release("a", 1, "i", 1.5, config={"K": "v"}, processes={"web": None}, status=ReleaseStatus.LIVE, took={"build": 0.1})
+    release = Release(
+        "a", 1, "i", 1.5, config={"K": "v"}, processes={"web": None}, status=ReleaseStatus.LIVE, took={"build": 0.1}
+    )
     assert codec.loads(Release, codec.dumps(release)) == release
 
 

@@ -25,7 +25,13 @@ class World:
     def procedure(self) -> Procedure[Subject]:
         names = ("one", "two", "commit", "after")
         steps = tuple(
-            Step(n, self._do(n), self._undo(n), (lambda s: [Write("truth", b"1")]) if n == "commit" else None, n == "commit")
+            Step(
+                n,
+                self._do(n),
+                self._undo(n),
+                (lambda s: [Write("truth", b"1")]) if n == "commit" else None,
+                n == "commit",
+            )
             for n in names
         )
         return Procedure("test", Subject, steps, lambda s: "a test")

@@ -33,7 +33,9 @@ def test_good_config_keys_pass(key: str) -> None:
     assert model.config_key(key) == key
 
 
-@pytest.mark.parametrize("key", ["", "1A", "A-B", "A B", "A=B", "A/B", "../A", "a/../b", "A\n", "A\0", "A" * 129, "ключ", "%00"])
+@pytest.mark.parametrize(
+    "key", ["", "1A", "A-B", "A B", "A=B", "A/B", "../A", "a/../b", "A\n", "A\0", "A" * 129, "ключ", "%00"]
+)
 def test_bad_config_keys_are_refused(key: str) -> None:
     with pytest.raises(Usage):
         model.config_key(key)
@@ -86,7 +88,14 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 @pytest.mark.row("H6")
 def test_keys_that_steer_octo_are_not_handed_to_the_app() -> None:
-    config = {"DEBUG": "1", "CONTAINERS": "3", "DOMAINS": "a.test", "MEMORY_LIMIT": "64m", "SSL_KEY": "/x", "NO_HTTP_PROXY": "1"}
+    config = {
+        "DEBUG": "1",
+        "CONTAINERS": "3",
+        "DOMAINS": "a.test",
+        "MEMORY_LIMIT": "64m",
+        "SSL_KEY": "/x",
+        "NO_HTTP_PROXY": "1",
+    }
     given = environment(Release("a", 3, "sha256:x", 0, commit="c0ffee", config=config, port=8000), "web", 2)
     assert given == {"DEBUG": "1", "PORT": "8000", "DYNO": "web.2", "SOURCE_VERSION": "c0ffee", "OCTO_RELEASE": "v3"}
 

@@ -9,7 +9,11 @@ from octo.errors import BuildFailed
 @pytest.mark.row("E7")
 def test_types_and_commands_are_read() -> None:
     text = "\ufeffweb: python3 app.py --port $PORT\r\n\n# later\nworker:   sh -c 'a: b'\nrelease: ./migrate\n"
-    assert procfile.parse(text) == {"web": "python3 app.py --port $PORT", "worker": "sh -c 'a: b'", "release": "./migrate"}
+    assert procfile.parse(text) == {
+        "web": "python3 app.py --port $PORT",
+        "worker": "sh -c 'a: b'",
+        "release": "./migrate",
+    }
 
 
 @pytest.mark.parametrize(

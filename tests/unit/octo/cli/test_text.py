@@ -12,8 +12,8 @@ from octo.errors import OctoError
 
 HOSTILE = [
     "\x1b[2J", "\x1b[1;1H", "\x1b[6n", "\x1b[?1049h", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x1b\\", "\x1bPq\x1b\\",
-    "\x1b_x\x1b\\", "\x1b^x\x07", "\x1bX\x1b\\", "\x1bc", "\x1b7", "\x1b(0", "\x1b#8", "\x9b2J", "\x9d0;x\x9c", "\x08", "\x7f",
-    "\r", "\x00", "\x0e", "\x1b", "\x1b[", "\x1b[31", "\u202e", "\u2028",
+    "\x1b_x\x1b\\", "\x1b^x\x07", "\x1bX\x1b\\", "\x1bc", "\x1b7", "\x1b(0", "\x1b#8", "\x9b2J", "\x9d0;x\x9c", "\x08",
+    "\x7f", "\r", "\x00", "\x0e", "\x1b", "\x1b[", "\x1b[31", "\u202e", "\u2028",
 ]  # fmt: skip
 
 

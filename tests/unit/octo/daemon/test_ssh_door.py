@@ -185,11 +185,12 @@ def test_a_key_of_a_kind_unknown_here_is_one_failed_try(door: Running) -> None:
 
 def test_the_seventh_key_is_not_looked_at(door: Running) -> None:
     with door.client() as transport:
-        for _ in range(6):
+        for _ in range(5):
             with pytest.raises(paramiko.AuthenticationException):
                 transport.auth_publickey("git", STRANGER)
-        with pytest.raises(paramiko.SSHException):
-            transport.auth_publickey("git", GOOD)
+        for key in (STRANGER, GOOD):  # the door ends the connection as it answers the sixth
+            with pytest.raises((paramiko.SSHException, EOFError)):
+                transport.auth_publickey("git", key)
     assert len(door.stub.messages) == 6
 
 

@@ -5,8 +5,8 @@ import pytest
 from octo.errors import Usage
 from octo.formation import Start
 from octo.model import App, AppName, Build, Release, ReleaseStatus
-from octo.pipeline.plan import Deploy, port_of, prunable, sort_out
-from octo.ports import Image, Running
+from octo.pipeline.plan import Deploy, in_written_order, port_of, prunable, sort_out
+from octo.ports import Running
 
 APP = App("a1", AppName("shop"), 0.0, live=3, last=3)
 
@@ -34,12 +34,12 @@ def deploy(**given: object) -> Deploy:
 def test_the_port_is_configs_then_the_first_exposed_then_5000(
     config: dict[str, str], ports: tuple[int, ...], found: tuple[int, bool]
 ) -> None:
-    assert port_of(config, Image("i", ports, command=True)) == found
+    assert port_of(config, ports) == found
 
 
 def test_a_port_that_is_none_is_refused() -> None:
     with pytest.raises(Usage):
-        port_of({"PORT": "http"}, Image("i", (), command=True))
+        port_of({"PORT": "http"}, ())
 
 
 @pytest.mark.row("J11")
@@ -49,7 +49,9 @@ def test_a_new_release_replaces_every_container() -> None:
 
 
 def test_a_scale_keeps_what_runs() -> None:
-    start, stay, go = sort_out(deploy(fresh=False, replace=False, want={"web": 2}), [running("web", 1), running("web", 1, 2)])
+    start, stay, go = sort_out(
+        deploy(fresh=False, replace=False, want={"web": 2}), [running("web", 1), running("web", 1, 2)]
+    )
     assert start == [Start("web", 2)]
     assert [r.name for r in stay] == ["web.1@3"] and [r.name for r in go] == ["web.1@2"]
 
@@ -77,3 +79,19 @@ def test_images_of_the_last_releases_and_of_the_live_one_stay() -> None:
     releases = [Release("a1", n, "sha", n + 0.5, build=f"b{n}", status=ReleaseStatus.LIVE) for n in range(1, 8)]
     assert [b.id for b in prunable(builds, releases, live=2, keep=3)] == ["b0", "b1"]
     assert [b.id for b in prunable(builds, releases, live=7, keep=3)] == ["b0", "b1", "b2", "b3", "b4"]
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(
+    ("dockerfile", "first"),
+    [
+        ("FROM x\nEXPOSE 90/tcp 80\n", 90),
+        ("FROM x AS a\nEXPOSE 80\nFROM y\nexpose 90\n", 90),
+        ("FROM x\nEXPOSE 53/udp 90-91\n", 90),
+        ("FROM x\nEXPOSE $PORT\n", 80),
+        ("FROM x\n", 80),
+        ("", 80),
+    ],
+)
+def test_the_first_port_is_the_one_written_first(dockerfile: str, first: int) -> None:
+    assert in_written_order((80, 90, 91), dockerfile)[0] == first

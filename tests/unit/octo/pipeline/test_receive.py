@@ -46,5 +46,11 @@ def test_two_deploying_branches_at_once_are_refused_by_name() -> None:
 
 
 def test_a_branch_that_only_looks_like_one_does_not_deploy() -> None:
-    for ref in ("refs/heads/main2", "refs/heads/x/main", "refs/tags/main", "refs/heads/refs/heads/main", "refs/heads/-x"):
+    for ref in (
+        "refs/heads/main2",
+        "refs/heads/x/main",
+        "refs/tags/main",
+        "refs/heads/refs/heads/main",
+        "refs/heads/-x",
+    ):
         assert not decide([update(ref)], MAIN).commit
