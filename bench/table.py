@@ -11,7 +11,7 @@ class Goal:
     most: float | None = None  # the most, of octo's own median, in the row's unit
 
     def text(self, unit: str) -> str:
-        words = [f"≤ {self.ratio:g} ×"] if self.ratio is not None else []
+        words = [f"≤ {self.ratio:g} x"] if self.ratio is not None else []
         words += [f"≤ {self.most:g} {unit}"] if self.most is not None else []
         return " and ".join(words)
 
@@ -50,7 +50,7 @@ class Row:
         return (
             self.what,
             f"{_number(self.octo, self.digits)} {self.unit}",
-            f"{_number(self.by_hand, self.digits)} {self.unit}" if self.by_hand else "–",
+            f"{_number(self.by_hand, self.digits)} {self.unit}" if self.by_hand else "-",
             _times(self.ratio),
             _times(self.paired),
             self.goal.text(self.unit),
@@ -92,4 +92,4 @@ def _number(samples: Sequence[float], digits: int) -> str:
 
 
 def _times(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{ratio:.2f} ×"
+    return "-" if ratio is None else f"{ratio:.2f} x"

@@ -59,8 +59,12 @@ class DockerSandbox:
 
     def stop(self, id: str) -> None:
         self._containers.pop(id, None)
-        with contextlib.suppress(NotFound, Conflict):  # gone, or being removed by somebody else
-            self._engine.delete("containers", self._name(id), query={"force": True, "v": True})
+        name = self._name(id)
+        try:
+            self._engine.delete("containers", name, query={"force": True, "v": True})
+        except Conflict:  # somebody else is removing it: gone is gone only when they have ended
+            with contextlib.suppress(NotFound):
+                self._engine.post("containers", name, "wait", query={"condition": "removed"})
 
     def sweep(self, keep: Iterable[str]) -> Sequence[str]:
         stay = set(keep)

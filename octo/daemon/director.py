@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class Director:
 
         def close() -> None:
             self._loop.call_soon_threadsafe(server.close)
+            calls.wait()  # a build that is being cancelled still writes its record
             shutil.rmtree(folder, ignore_errors=True)
 
         env = {n: f"http+unix://octo/{n.lower()}/{tokens[n]}" for n in VALUES}
@@ -95,6 +97,9 @@ class _Calls:
         tokens: dict[str, str],
     ) -> None:
         self._push, self._receiver, self._console, self._loop, self._tokens = push, receiver, console, loop, tokens
+        self._expected = ""  # the commit that is to be built
+        self._busy = 0  # calls under way
+        self._changed = threading.Condition()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         name, _, token = scope["path"].lstrip("/").partition("/")
@@ -112,8 +117,15 @@ class _Calls:
         body = _Body(receive, self._loop)
         answer = _Answer(send)
         await answer.start()
+        with self._changed:
+            self._busy += 1
         work = self._loop.run_in_executor(None, self._verdict, act, body, answer)
         await answer.relay(work)
+
+    def wait(self) -> None:
+        """Return when no call is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
 
     def _verdict(self, act: Callable[["_Body", Console], str], body: "_Body", answer: "_Answer") -> str:
         console = self._console(lambda data: self._loop.call_soon_threadsafe(answer.put, data))
@@ -127,6 +139,10 @@ class _Calls:
         except Exception:
             log.exception("a bug, in the push %s", self._push.id)
             console.error("octo: something in octo is broken; the operator's log says what")
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
         return "exit 1"
 
     def _arrived(self, body: "_Body", console: Console) -> str:
@@ -148,7 +164,7 @@ class _Calls:
 
     def _build(self, body: "_Body", console: Console) -> str:
         source = codec.loads(Source, body.line(HEAD_LIMIT))
-        if source.commit != getattr(self, "_expected", None):
+        if source.commit != self._expected:
             raise OctoError("cannot build: that is not the commit that came in")
         self._receiver.make(self._push, source, body.chunks(), console)
         return "exit 0"

@@ -1,6 +1,7 @@
 """The Builder: what its fake and both of Docker's builders promise."""
 
 import itertools
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ from tests.fakes_docker import FakeBuilder, FakeRuntime
 
 INSTANCE = f"octo-t{WORKER}-bl"
 REPOSITORY = f"{INSTANCE}/{APP}"
-FROM = f"FROM {STACK}\nENV OCTO_TEST={INSTANCE}\n"  # so that its unnamed images are known too
+# The variables tell this test's unnamed images, and keep BuildKit from showing nothing because it built that last time.
+FROM = f"FROM {STACK}\nENV OCTO_TEST={INSTANCE} OCTO_RUN={secrets.token_hex(4)}\n"
 SLEEP = f"sleep {1234 + WORKER}"
 MB = 1 << 20
 Files = dict[str, bytes | str]
@@ -58,7 +60,7 @@ def images() -> set[str]:
 
 def marked(id: str) -> bool:
     image = ENGINE.find("images", id, "json") or {"Config": {}}
-    return f"OCTO_TEST={INSTANCE}" in (image["Config"].get("Env") or ())
+    return any(v.startswith(f"OCTO_TEST={INSTANCE}") for v in image["Config"].get("Env") or ())
 
 
 def clear(names: Iterable[str]) -> None:

@@ -8,14 +8,14 @@ import pytest
 from octo.adapters.builder_docker import DockerBuilder
 from octo.buildlog import ClassicLog, Context
 from octo.errors import Cancelled
-from tests.contract.docker_parts import ENGINE, STACK, need_stack, tar
+from tests.contract.docker_parts import ENGINE, STACK, image, need_stack, tar
 from tests.contract.test_builder import INSTANCE, REPOSITORY, SLEEP, Bench, clear, images
 
-STAGES = f"""FROM {STACK} AS first
-ENV OCTO_TEST={INSTANCE}
+BASE = f"{REPOSITORY}-base:1"  # of its own: what others build on the stack at the same time upsets the engine's cache
+STAGES = f"""FROM {BASE} AS first
 COPY text /one
 RUN cat /one > /two
-FROM {STACK}
+FROM {BASE}
 COPY --from=first /two /three
 """
 
@@ -25,9 +25,10 @@ def bench() -> Iterator[Bench]:
     need_stack()
     before = images()
     builder = DockerBuilder(ENGINE, instance=INSTANCE, mode="classic")
-    yield Bench(builder)
-    clear(n for n in images() - before if n.startswith(REPOSITORY))
-    builder.sweep()
+    with image(BASE, ""):
+        yield Bench(builder)
+        clear(n for n in images() - before if n.startswith(f"{REPOSITORY}:"))
+        builder.sweep()
     assert images() == before
 
 
@@ -36,11 +37,11 @@ def test_the_stages_of_the_last_build_are_the_cache_of_the_next_and_do_not_pile_
     files: dict[str, bytes | str] = {"Dockerfile": STAGES.encode(), "text": b"1"}
     bench.build(files)
     bench.build(files)
-    assert bench.output.count(b"Using cache") == 4
+    assert bench.output.count(b"Using cache") == 3
     for text in (b"2", b"3"):
         bench.build(files | {"text": text})
     bench.build(files | {"text": b"3"})
-    assert bench.output.count(b"Using cache") == 4
+    assert bench.output.count(b"Using cache") == 3
     stage = f"{INSTANCE}-stages/{REPOSITORY}:aaaaaaaaaaaa-1"
     assert images() - before == {stage, *(f"{REPOSITORY}:b{n}" for n in range(5))}
 
