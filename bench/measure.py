@@ -45,7 +45,7 @@ class Pushes:
     def _round(self, clones: dict[str, Clone], *, counts: bool) -> None:
         before = clones["octo"].shows
         for kind, clone in clones.items():
-            timed = clone.push(**(trace.PACKETS if self.tracing else {}))
+            timed = clone.push(**(trace.TRACING if self.tracing else {}))
             moments = self._moments(kind, timed)
             if counts:
                 self.pushes.setdefault(kind, []).append(timed)
@@ -156,7 +156,7 @@ def rest(octo: Octo, seconds: float) -> Sequence[Row]:
     rows = []
     for name, pids in everyone.items():
         own = name == "octod"
-        what = f"{name} at rest" + (f", {apps} apps" if own else f" ({len(pids)} processes)")
+        what = f"{name} at rest" + (f", {apps} apps" if own else (f" ({len(pids)} processes)" if len(pids) > 1 else ""))
         rows.append(
             Row(f"{what}: memory", [resident(pids)], goal=Goal(most=60) if own else Goal(), unit="MB", digits=1)
         )

@@ -77,7 +77,7 @@ class Octo:
         return json.loads(text)
 
     def create_apps(self, names: Sequence[str]) -> None:
-        with ThreadPoolExecutor(8) as pool:  # side by side they share reloads
+        with ThreadPoolExecutor(32) as pool:  # side by side they share reloads
             list(pool.map(lambda name: self.ask("POST", "/apps", {"name": name}), names))
 
     def add_domain(self, app: str, domain: str) -> float:

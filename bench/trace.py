@@ -11,9 +11,11 @@ from bench import engine
 from bench.pushes import Timed
 from bench.table import markdown
 
-PACKETS = {"GIT_TRACE_PACKET": "1"}
+TRACING = {"GIT_TRACE_PACKET": "1"}  # git's environment
 Moments = Mapping[str, float]  # name -> ms since the push began
 
+# git's packets.
+PACKETS = {"refs received": "push<", "pack goes": "push>"}
 # The pusher's lines: the moment and what the line has.
 LINES = {
     "build begins": "-----> Building from Dockerfile",
@@ -31,8 +33,6 @@ EVENTS = {
     "receiver started": ("receiver", "start"),
     "receiver ended": ("receiver", "die"),
     "receiver gone": ("receiver", "destroy"),
-    "layer made": ("build", "create"),
-    "layer gone": ("build", "destroy"),
     "web made": ("web", "create"),
     "web started": ("web", "start"),
     "web kept": ("web", "update"),
@@ -41,13 +41,13 @@ EVENTS = {
 
 def of_octo(push: Timed, name: str) -> Moments:
     """name: octo's instance."""
-    return {**_of_git(push), **_of_lines(push), **_of_engine(push, f"{name}-rx-", f"{name}-bench-"), **_ends(push)}
+    return {**of_pusher(push), **_of_engine(push, f"{name}-rx-", f"{name}-bench-")}
 
 
 def by_hand(push: Timed, marks: Sequence[tuple[float, str]], name: str) -> Moments:
     """marks: what the scripts noted."""
     said = {f"script: {what}": (at - push.began) * 1000 for at, what in marks}
-    return {**_of_git(push), **said, **_of_engine(push, "", "", label=name), **_ends(push)}
+    return {**of_pusher(push), **said, **_of_engine(push, "", "", label=name)}
 
 
 def show(title: str, samples: Sequence[Moments]) -> str:
@@ -66,28 +66,17 @@ def _common(samples: Sequence[Moments]) -> set[str]:
     return set.intersection(*(set(sample) for sample in samples))
 
 
-def _ends(push: Timed) -> Moments:
-    return {"VISITOR SEES IT": push.answered * 1000, "PUSH RETURNS": push.returned * 1000}
-
-
-def _of_git(push: Timed) -> Moments:
+def of_pusher(push: Timed) -> Moments:
+    """What git and its lines told."""
+    ends = {"VISITOR SEES IT": push.answered * 1000, "PUSH RETURNS": push.returned * 1000}
+    marks = {name: ("packet:", mark) for name, mark in PACKETS.items()}
+    marks |= {name: ("remote:", mark) for name, mark in LINES.items()}
     found: dict[str, float] = {}
     for at, line in push.lines:
-        if "packet:" not in line:
-            continue
-        for name, mark in (("refs received", "push<"), ("pack goes", "push>")):
-            if mark in line:
+        for name, (kind, mark) in marks.items():
+            if mark in line and kind in line and ("packet:" in line) == (kind == "packet:"):
                 found.setdefault(name, (at - push.began) * 1000)
-    return found
-
-
-def _of_lines(push: Timed) -> Moments:
-    found: dict[str, float] = {}
-    for at, line in push.lines:
-        for name, mark in LINES.items():
-            if mark in line and "packet:" not in line:
-                found.setdefault(name, (at - push.began) * 1000)
-    return found
+    return {**found, **ends}
 
 
 def _of_engine(push: Timed, receiver: str, web: str, *, label: str = "") -> Moments:
