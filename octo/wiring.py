@@ -1,8 +1,6 @@
 """Settings to adapters to pipelines: the composition root, and the only file that names adapters."""
 
-import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from octo.adapters.blobs_files import FileBlobs
 from octo.adapters.builder_docker import DockerBuilder
+from octo.adapters.clock_system import SystemClock
 from octo.adapters.console_stream import StreamConsole
 from octo.adapters.probe_http import HttpProbe
 from octo.adapters.registry_store import StoreRegistry
@@ -23,6 +22,7 @@ from octo.errors import Usage
 from octo.formation import wanted
 from octo.journal import Journal
 from octo.model import App, AppName, UserName
+from octo.pipeline.background import Background
 from octo.pipeline.build import BuildLimits, Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.receive import Receiver
@@ -33,42 +33,6 @@ from octo.pipeline.scale import Changes
 from octo.pipeline.steps import Budgets
 from octo.ports import Console, Limits, Ports
 from octo.settings import MB, Settings
-
-log = logging.getLogger(__name__)
-
-
-class SystemClock:
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
-
-
-class Background:
-    """Threads for what goes on after somebody's answer: the drain and the end of old containers."""
-
-    def __init__(self) -> None:
-        self._busy = 0
-        self._changed = threading.Condition()
-
-    def __call__(self, act: Callable[[], object]) -> None:
-        with self._changed:
-            self._busy += 1
-        threading.Thread(target=self._run, args=[act], daemon=True, name="background").start()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is under way; False when it took longer than `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._busy, timeout)
-
-    def _run(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Exception as error:
-            log.error("cannot end in the background, trying again later: %s", error)
-        finally:
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
 
 
 @dataclass
@@ -92,8 +56,7 @@ class Octo:
     ssh_listening: Callable[[], bool] = field(default=lambda: True)
 
     def url(self, app: App) -> str:
-        port = "" if self.settings.http_port == 80 else f":{self.settings.http_port}"
-        return f"http://{self.routing.host(app)}{port}"
+        return url_of(self.settings)(app)
 
     def git_url(self, app: App) -> str:
         host = "localhost" if self.settings.domain_suffix == "localhost" else self.settings.domain_suffix
@@ -157,53 +120,41 @@ def build(settings: Settings) -> Octo:
     engine = Engine(settings.engine)
     store = SqliteStore(settings.home / "octo.db")
     ports = adapters(settings, engine, store)
-    catalog, journal = Catalog(store), Journal(store)
+    catalog, journal, background = Catalog(store), Journal(store), Background()
     routing = Routing(catalog, ports.router, settings.domain_suffix)
-    budgets = Budgets(
-        settings.boot_seconds,
-        settings.settle_seconds,
-        settings.drain_seconds,
-        settings.grace_seconds,
-        settings.keep_releases,
-    )
-    background = Background()
-    deployer = Deployer(ports, catalog, routing, journal, instance=settings.instance, budgets=budgets, later=background)
-    changes = Changes(
-        ports, catalog, routing, journal, deployer, instance=settings.instance, budgets=budgets, wait=settings.push_wait
-    )
-    build_limits = Limits(settings.build_memory_mb * MB, settings.build_cpus, 512, settings.build_seconds)
-    builds = Builds(ports, catalog, BuildLimits(build_limits, settings.build_output_mb * MB, settings.instance), render)
-    receiver = Receiver(
-        ports,
-        catalog,
-        routing,
-        builds,
-        deployer,
-        Limits(settings.push_memory_mb * MB, 2.0, 256, settings.push_seconds),
-        settings.branches,
-        settings.push_wait,
-        lambda app: octo.url(app),
-    )
-    oneoff = OneOff(ports.runtime, catalog, settings.instance)
+    name, budgets = settings.instance, _budgets(settings)
+    deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=budgets, later=background)
+    wait = settings.push_wait
+    changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=budgets, wait=wait)
+    builds = Builds(ports, catalog, _build_limits(settings), render)
+    limits = Limits(settings.push_memory_mb * MB, 2.0, 256, settings.push_seconds)
+    receiver = Receiver(ports, catalog, routing, builds, deployer, limits, settings.branches, wait, url_of(settings))
+    oneoff = OneOff(ports.runtime, catalog, name)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
-    reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=settings.instance)
-    octo = Octo(
-        settings,
-        engine,
-        store,
-        ports,
-        catalog,
-        journal,
-        routing,
-        deployer,
-        changes,
-        builds,
-        receiver,
-        oneoff,
-        reconciler,
-        background,
+    reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
+    parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
+    return Octo(settings, engine, store, ports, *parts)
+
+
+def _budgets(settings: Settings) -> Budgets:
+    return Budgets(
+        boot=settings.boot_seconds,
+        settle=settings.settle_seconds,
+        drain=settings.drain_seconds,
+        grace=settings.grace_seconds,
+        keep=settings.keep_releases,
     )
-    return octo
+
+
+def _build_limits(settings: Settings) -> BuildLimits:
+    limits = Limits(settings.build_memory_mb * MB, settings.build_cpus, 512, settings.build_seconds)
+    return BuildLimits(limits, settings.build_output_mb * MB, settings.instance)
+
+
+def url_of(settings: Settings) -> Callable[[App], str]:
+    """Where an app is served, for people."""
+    port = "" if settings.http_port == 80 else f":{settings.http_port}"
+    return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
 
 
 def adapters(settings: Settings, engine: Engine, store: SqliteStore) -> Ports:

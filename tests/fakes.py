@@ -1,4 +1,4 @@
-"""In-memory stand-ins, one per port; each passes its port's contract test. Docker's and nginx's have files of their own."""
+"""In-memory stand-ins, one per port; each passes its port's contract test. Docker's and nginx's are in files beside."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """/apps: Heroku's app resource."""
 
-from octo.daemon.api import Ask, Json, Resource, iso
 from octo.daemon.access import Verb
+from octo.daemon.api import Ask, Json, Resource, iso
 from octo.model import App, app_name
 
 

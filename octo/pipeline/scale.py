@@ -12,7 +12,7 @@ from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.plan import Deploy, image_tag, port_of
 from octo.pipeline.routing import Routing
-from octo.pipeline.steps import Budgets, at_once, service_id, stopping
+from octo.pipeline.steps import Budgets, at_once, stopping
 from octo.ports import Console, Ports
 
 

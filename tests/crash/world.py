@@ -62,9 +62,16 @@ class World:
         self.store.arm(None)
         self.router.fail_next = None
         self.ports = Ports(
-            self.store, self.registry, self.blobs, self.sandbox, FakeBuilder(self.runtime), self.runtime,
-            FakeProbe(self.runtime), self.router, self.clock,
-        )  # fmt: skip
+            self.store,
+            self.registry,
+            self.blobs,
+            self.sandbox,
+            FakeBuilder(self.runtime),
+            self.runtime,
+            FakeProbe(self.runtime),
+            self.router,
+            self.clock,
+        )
         self.catalog, self.journal = Catalog(self.store), Journal(self.store)
         self.routing = Routing(self.catalog, self.router, "localhost")
         budgets = Budgets(boot=5, settle=1, drain=5, grace=1, keep=2)
@@ -110,14 +117,32 @@ class World:
         """What a push does once its image is built."""
         app = self.there()
         self.clock.time += 10
-        build = Build(f"b-{commit}", app.id, commit, None, self.clock.now(), BuildStatus.SUCCEEDED, self.clock.now(), ports=(5000,))
+        build = Build(
+            f"b-{commit}",
+            app.id,
+            commit,
+            None,
+            self.clock.now(),
+            BuildStatus.SUCCEEDED,
+            self.clock.now(),
+            ports=(5000,),
+        )
         image = self.runtime.add(image_tag("octo", app.id, build.id), behaviour=behaviour)
         self.catalog.save_build(replace(build, image=image.id))
         with self.catalog.lock(app, holder="a push"):
             release = Release(
-                app.id, 0, image.id, self.clock.now(), commit, f"Deploy {commit}", None, build.id,
-                self.catalog.config(app), processes or {"web": None}, 5000,
-            )  # fmt: skip
+                app.id,
+                0,
+                image.id,
+                self.clock.now(),
+                commit,
+                f"Deploy {commit}",
+                None,
+                build.id,
+                self.catalog.config(app),
+                processes or {"web": None},
+                5000,
+            )
             want = wanted(release.processes, self.catalog.scale(app))
             self.deployer.deploy(Deploy(app, release, fresh=True, want=want), FakeConsole())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-MOST = 60_000  # requests in all; then the visitors stop coming
+MOST = 200_000  # requests in all; then the visitors stop coming
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Visitors:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
     def _ask(self, link: http.client.HTTPConnection, path: str) -> str:
-        """"" when all is well, else what is wrong."""
+        """ "" when all is well, else what is wrong."""
         try:
             link.request("GET", path, headers={"Host": self._host})
             answer = link.getresponse()

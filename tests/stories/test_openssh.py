@@ -30,10 +30,17 @@ class Sshd:
     def start(self) -> None:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         settings = {
-            "Port": self.port, "ListenAddress": "127.0.0.1", "HostKey": self.folder / "host", "UsePAM": "no",
-            "AuthorizedKeysFile": self.folder / "keys", "StrictModes": "no", "PasswordAuthentication": "no",
-            "PidFile": "none", "PermitRootLogin": "yes", "AcceptEnv": "GIT_PROTOCOL",
-        }  # fmt: skip
+            "Port": self.port,
+            "ListenAddress": "127.0.0.1",
+            "HostKey": self.folder / "host",
+            "UsePAM": "no",
+            "AuthorizedKeysFile": self.folder / "keys",
+            "StrictModes": "no",
+            "PasswordAuthentication": "no",
+            "PidFile": "none",
+            "PermitRootLogin": "yes",
+            "AcceptEnv": "GIT_PROTOCOL",
+        }
         (self.folder / "config").write_text("".join(f"{k} {v}\n" for k, v in settings.items()))
         argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.folder / "config")]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"PATH": PATH})

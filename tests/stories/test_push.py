@@ -138,9 +138,15 @@ def test_no_http_proxy_takes_the_app_out_of_the_routing_and_back(host: Host, app
 @pytest.mark.row("D4")
 @pytest.mark.parametrize(
     ("expose", "port"),
-    [("EXPOSE 7001\n", 7001), ("EXPOSE 7002/tcp 80\n", 7002), ("EXPOSE 53/udp 7003\n", 7003), ("EXPOSE 7004-7006\n", 7004),
-     ("ARG P=7007\nEXPOSE $P\n", 7007), ("EXPOSE 9000\nEXPOSE 80\n", 9000)],
-)  # fmt: skip
+    [
+        ("EXPOSE 7001\n", 7001),
+        ("EXPOSE 7002/tcp 80\n", 7002),
+        ("EXPOSE 53/udp 7003\n", 7003),
+        ("EXPOSE 7004-7006\n", 7004),
+        ("ARG P=7007\nEXPOSE $P\n", 7007),
+        ("EXPOSE 9000\nEXPOSE 80\n", 9000),
+    ],
+)
 def test_the_first_exposed_port_is_the_one(host: Host, app: str, repository: Make, expose: str, port: int) -> None:
     repository(apps.web("hello", more=expose)).push()
     assert f"\nPORT={port}\n" in "\n" + host.get(app, "/env")[1] + "\n"

@@ -54,9 +54,13 @@ def test_the_receiver_is_locked_down_and_knows_ten_values(host: Host, hanging: H
     found = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout)[0]
     limits = found["HostConfig"]
     given = {e.partition("=")[0] for e in found["Config"]["Env"]}
-    base = {e.partition("=")[0] for e in json.loads(
-        subprocess.run(["docker", "image", "inspect", "octo/stack"], capture_output=True, check=True).stdout
-    )[0]["Config"]["Env"] or ["PATH="]}  # fmt: skip
+    base = {
+        e.partition("=")[0]
+        for e in json.loads(
+            subprocess.run(["docker", "image", "inspect", "octo/stack"], capture_output=True, check=True).stdout
+        )[0]["Config"]["Env"]
+        or ["PATH="]
+    }
     assert given - base - {"PATH"} == set(VALUES)
     assert found["Config"]["User"].split(":")[0] not in ("", "0", "root")
     assert limits["CapDrop"] == ["ALL"] and limits["SecurityOpt"] == ["no-new-privileges"] and limits["ReadonlyRootfs"]

@@ -14,9 +14,33 @@ def test_good_app_names_pass(name: str) -> None:
 
 
 BAD_NAMES = [
-    "", "A", "Shop", "1shop", "-shop", "a" * 64, "../x", "..", "a/b", "/a", "a b", "a\n", "\na", "a\0b", "a.git", "wéb",
-    "we\u200bb", "a_b", "$(id)", "`id`", "a;id", "a'b", 'a"b', "--help", "a" * 10_000_000, "а",
-]  # fmt: skip
+    "",
+    "A",
+    "Shop",
+    "1shop",
+    "-shop",
+    "a" * 64,
+    "../x",
+    "..",
+    "a/b",
+    "/a",
+    "a b",
+    "a\n",
+    "\na",
+    "a\0b",
+    "a.git",
+    "wéb",
+    "we\u200bb",
+    "a_b",
+    "$(id)",
+    "`id`",
+    "a;id",
+    "a'b",
+    'a"b',
+    "--help",
+    "a" * 10_000_000,
+    "а",
+]
 
 
 @pytest.mark.row("A16")
@@ -55,20 +79,52 @@ def test_config_values_have_a_limit_and_no_nul(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("a.test", "a.test"), ("WWW.Example.COM", "www.example.com"), ("a.test.", "a.test"), ("bücher.test", "xn--bcher-kva.test"),
-     ("a_b.test", "a_b.test"), ("x--y.test", "x--y.test")],
-)  # fmt: skip
+    [
+        ("a.test", "a.test"),
+        ("WWW.Example.COM", "www.example.com"),
+        ("a.test.", "a.test"),
+        ("bücher.test", "xn--bcher-kva.test"),
+        ("a_b.test", "a_b.test"),
+        ("x--y.test", "x--y.test"),
+    ],
+)
 def test_domains_become_lower_case_and_punycode(given: str, name: str) -> None:
     assert model.hostname(given) == name
 
 
 @pytest.mark.parametrize(
     "given",
-    ["", ".", "test", "a..test", "-a.test", "a-.test", "*.test", "_", '""', "a.test:80", "1.2.3.4", "[::1]", "::1", "{a,b}.test",
-     "a.test; return 200 x; #", "a.test\n  location /x {}", "a test.com", "a.test/x", "http://a.test", "~^a.test", "a" * 64 + ".test",
-     ".".join(["a" * 60] * 5), "a.test\0", "a\\.test", "$host.test", "a.test..", "ä" * 300 + ".test"],
+    [
+        "",
+        ".",
+        "test",
+        "a..test",
+        "-a.test",
+        "a-.test",
+        "*.test",
+        "_",
+        '""',
+        "a.test:80",
+        "1.2.3.4",
+        "[::1]",
+        "::1",
+        "{a,b}.test",
+        "a.test; return 200 x; #",
+        "a.test\n  location /x {}",
+        "a test.com",
+        "a.test/x",
+        "http://a.test",
+        "~^a.test",
+        "a" * 64 + ".test",
+        ".".join(["a" * 60] * 5),
+        "a.test\0",
+        "a\\.test",
+        "$host.test",
+        "a.test..",
+        "ä" * 300 + ".test",
+    ],
     ids=lambda n: repr(n[:20]),
-)  # fmt: skip
+)
 def test_what_is_no_domain_is_refused(given: str) -> None:
     with pytest.raises(Usage):
         model.hostname(given)

@@ -18,10 +18,18 @@ def test_types_and_commands_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("web:\n", "line 1"), ("web: a\n<<<<<<< HEAD\n", "line 2"), ("../x: a", "line 1"), ("WEB: a", "line 1"), ("a b: c", "line 1"),
-     ("web: a\nweb: b", 'declares "web" a second time'), ("x" * 70_000, "64 KB"), ("web: a\0", "text file")],
+    [
+        ("web:\n", "line 1"),
+        ("web: a\n<<<<<<< HEAD\n", "line 2"),
+        ("../x: a", "line 1"),
+        ("WEB: a", "line 1"),
+        ("a b: c", "line 1"),
+        ("web: a\nweb: b", 'declares "web" a second time'),
+        ("x" * 70_000, "64 KB"),
+        ("web: a\0", "text file"),
+    ],
     ids=lambda t: repr(t[:20]),
-)  # fmt: skip
+)
 def test_a_malformed_one_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(BuildFailed, match=said.replace("(", r"\(")):
         procfile.parse(text)
