@@ -14,6 +14,7 @@ from bench.table import Goal, Row
 
 APP = "bench"
 CROWD = 200  # apps in the full table
+SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # no version manager's shims before python3
 Tell = Callable[[str], None]
 
 
@@ -112,7 +113,7 @@ def commands(octo: Octo, rounds: int) -> Sequence[Row]:
     octo.host.octo("config:set", "--no-restart", "-a", APP, "WORD=one")
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else str(shutil.which("python3"))
     program = str(Path(__file__).resolve().parent.parent / "bin" / "octo")
-    env = octo.host.env
+    env = {**octo.host.env, "PATH": SYSTEM}
     took: dict[tuple[str, ...], list[float]] = {words: [] for words in COMMANDS}
     bare: list[float] = []
     for number in range(rounds + 1):
@@ -156,10 +157,9 @@ def rest(octo: Octo, seconds: float) -> Sequence[Row]:
     rows = []
     for name, pids in everyone.items():
         own = name == "octod"
-        what = f"{name} at rest" + (f", {apps} apps" if own else (f" ({len(pids)} processes)" if len(pids) > 1 else ""))
-        rows.append(
-            Row(f"{what}: memory", [resident(pids)], goal=Goal(most=60) if own else Goal(), unit="MB", digits=1)
-        )
-        cpu = Goal(most=0.2) if own else Goal()
-        rows.append(Row(f"{what}: CPU over {seconds:.0f} s", [used[name]], goal=cpu, unit="%", digits=2))
+        many = f" ({len(pids)} processes)" if len(pids) > 1 else ""
+        what = f"{name} at rest" + (f", {apps} apps" if own else many)
+        memory, cpu = (Goal(most=60), Goal(most=0.2)) if own else (Goal(), Goal())
+        rows.append(Row(f"{what}: memory", [resident(pids)], goal=memory, unit="MB", digits=1))
+        rows.append(Row(f"{what}: CPU over {seconds:.0f} s", [used[name]], goal=cpu, unit="%", digits=3))
     return rows

@@ -6,11 +6,11 @@ missed is told and is no failure; what breaks is.
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the checkout in place of this folder
 
@@ -46,9 +47,16 @@ def main(words: Sequence[str]) -> int:
     os.environ.setdefault("DOCKER_HOST", f"unix://{os.environ.get('OCTO_ENGINE', '/var/run/docker.sock')}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # what else is said, by octod too, must not get into the table
+        return guarded(asked, out)
+
+
+def guarded(asked: Asked, out: TextIO) -> int:
+    """Run, and return the exit code."""
     try:
         with alone():
-            run(asked)
+            run(asked, out)
     except KeyboardInterrupt:
         print("\n !     Interrupted; nothing was left behind.", file=sys.stderr)
         return 130
@@ -73,7 +81,7 @@ def read(words: Sequence[str]) -> Asked:
     return Asked(rounds, given.quick, given.trace, given.only or PARTS, given.json, given.stack)
 
 
-def run(asked: Asked) -> None:
+def run(asked: Asked, out: TextIO) -> None:
     rows: list[Row] = []
     with contextlib.ExitStack() as stack, undisturbed(stack):
         octo = started(stack, Octo(NAME, "10.222.240.0/20"))
@@ -96,15 +104,16 @@ def run(asked: Asked) -> None:
             seconds = 10 if asked.quick else 35  # the longer one has a round of the reconciler in it
             tell(f"octod at rest for {seconds} s")
             rows += measure.rest(octo, seconds)
-        print_all(rows, notes, traces, asked)
+        print_all(rows, notes, traces, asked, out)
 
 
-def print_all(rows: Sequence[Row], notes: Sequence[str], traces: Sequence[str], asked: Asked) -> None:
+def print_all(rows: Sequence[Row], notes: Sequence[str], traces: Sequence[str], asked: Asked, out: TextIO) -> None:
     machine = engine.machine()
-    print(f"{table(rows)}\n\nMedians; {asked.rounds} pushes of each kind, in turn. {machine}.")
-    print("\n".join(["", *notes]))
+    print(f"{table(rows)}\n\nMedians; {asked.rounds} pushes of each kind, in turn. {machine}.", file=out)
+    print("\n".join(["", *notes]), file=out)
     for text in traces:
-        print(f"\n{text}")
+        print(f"\n{text}", file=out)
+    out.flush()
     if asked.json:
         asked.json.write_text(json.dumps({"machine": machine, "notes": notes, "rows": raw(rows)}, indent=1) + "\n")
 
@@ -136,10 +145,10 @@ def sweep() -> None:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One bench at a time: two would share names, and disturb each other's figures."""
-    with Path(f"/run/{NAME}.lock").open("w") as lock:
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.bind(f"\0{NAME}")  # a name without a file, gone with this process
+        except OSError:
             raise RuntimeError("cannot measure: another bench runs") from None
         sweep()
         yield

@@ -58,8 +58,10 @@ def config_key(text: str) -> ConfigKey:
 
 
 def config_value(text: str) -> str:
-    if "\0" in text or len(text.encode("utf-8", "surrogateescape")) > MAX_CONFIG_VALUE:
+    if "\0" in text or len(text.encode("utf-8", "surrogatepass")) > MAX_CONFIG_VALUE:
         raise Usage("cannot use that config value: it holds a NUL or is longer than 64 KB")
+    if any("\ud800" <= c <= "\udfff" for c in text):  # neither store nor engine could take it
+        raise Usage("cannot use that config value: it is not UTF-8", hint="Encode it first, as with base64.")
     return text
 
 

@@ -116,7 +116,8 @@ class Sandbox(Protocol):
     def run(self, spec: SandboxSpec, streams: Streams) -> int:
         """Run argv as an unprivileged user with these streams and nothing else; return its exit code.
 
-        124 when the wall-clock limit struck, 137 when it was killed. Nothing is left when it returns.
+        124 when the wall-clock limit struck, 137 when it was killed. Nothing of it runs when it returns; what is left
+        of the sandbox itself may be removed right behind.
         Raises Unavailable when no sandbox can be had.
         """
 

@@ -32,7 +32,6 @@ class Relay:
         self._frames = frames
         self._gone = gone
         self._farewell = farewell
-        self._given_up = False
         self._wake, self._waker = os.pipe()
         self._feeder = threading.Thread(target=self._feed, name="relay")
 
@@ -63,7 +62,7 @@ class Relay:
             except OSError:
                 broken.add(target)
                 if kind == 1:
-                    self._give_up()
+                    os.write(self._waker, b"!")  # the other thread acts; this one goes on reading, or nothing would end
 
     def _received(self) -> Iterator[bytes]:
         with contextlib.suppress(OSError):
@@ -75,16 +74,16 @@ class Relay:
         stdin, stdout, sock = self._streams.stdin, self._streams.stdout, self._sock.fileno()
         pending, ended = b"", False
         while True:
-            wanted = {self._wake: 0, stdout: 0}
+            wanted = {self._wake: select.POLLIN, stdout: 0}
             if pending:
                 wanted[sock] = select.POLLOUT
             elif not ended:
                 wanted[stdin] = select.POLLIN  # stdin and stdout may be one socket
             events = _wait(wanted)
-            if self._wake in events:
+            if events.get(stdout, 0) & _GONE or events.get(self._wake, 0) & select.POLLIN:
+                self._gone()
                 return
-            if events.get(stdout, 0) & _GONE:
-                self._give_up()
+            if self._wake in events:
                 return
             if pending:
                 pending = self._sent(pending)
@@ -113,11 +112,6 @@ class Relay:
             return data
         except OSError:  # the container takes no more; what comes is read and dropped, as from a closed pipe
             return b""
-
-    def _give_up(self) -> None:
-        if not self._given_up:
-            self._given_up = True
-            self._gone()
 
 
 def _wait(wanted: Mapping[int, int]) -> dict[int, int]:

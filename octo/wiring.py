@@ -119,8 +119,9 @@ def build(settings: Settings) -> Octo:
     prepare_home(settings)
     engine = Engine(settings.engine)
     store = SqliteStore(settings.home / "octo.db")
-    ports = adapters(settings, engine, store)
-    catalog, journal, background = Catalog(store), Journal(store), Background()
+    background = Background()
+    ports = adapters(settings, engine, store, background)
+    catalog, journal = Catalog(store), Journal(store)
     routing = Routing(catalog, ports.router, settings.domain_suffix)
     name, budgets = settings.instance, _budgets(settings)
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=budgets, later=background)
@@ -157,7 +158,7 @@ def url_of(settings: Settings) -> Callable[[App], str]:
     return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
 
 
-def adapters(settings: Settings, engine: Engine, store: SqliteStore) -> Ports:
+def adapters(settings: Settings, engine: Engine, store: SqliteStore, background: Background) -> Ports:
     home = settings.home
     return Ports(
         store=store,
@@ -170,6 +171,7 @@ def adapters(settings: Settings, engine: Engine, store: SqliteStore) -> Ports:
             user=settings.sandbox_uid,
             repositories=home / "repos",
             guest=settings.share / "octo" / "guest",
+            later=background,
         ),
         builder=DockerBuilder(engine, instance=settings.instance, mode=settings.builder),
         runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),

@@ -90,7 +90,7 @@ class DockerBuilder:
         if log.image and watch.verdict is None:
             self._keep_stages(spec, log, began)
             return log.image
-        starved = self._starved(log, began) if log.error else False
+        starved = watch.verdict is None and bool(log.error) and self._starved(log, began)
         self._discard(spec, log, began)
         raise watch.verdict or _classic_verdict(spec, context, log, error, starved=starved)
 

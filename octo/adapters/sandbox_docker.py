@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,18 @@ _ID = re.compile(r"[0-9a-f]{4,64}")
 
 class DockerSandbox:
     def __init__(
-        self, engine: Engine, *, instance: str, image: str, user: int, repositories: Path, guest: Path
+        self,
+        engine: Engine,
+        *,
+        instance: str,
+        image: str,
+        user: int,
+        repositories: Path,
+        guest: Path,
+        later: Callable[[Callable[[], object]], None],
     ) -> None:
         self._engine, self._instance, self._image = engine, instance, image
-        self._user, self._repositories, self._guest = user, repositories, guest
+        self._user, self._repositories, self._guest, self._later = user, repositories, guest, later
         repositories.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._containers: dict[str, str] = {}  # sandbox id -> container id, of those that run now
         self._expired: set[str] = set()  # ids whose wall clock struck
@@ -43,19 +51,27 @@ class DockerSandbox:
             door.bind(str(path))
             path.chmod(0o666)  # the folder above is closed to everybody on the host but root
             door.listen(1)
+            ended = False
             try:
                 self._start(spec)
                 timer.start()
-                code = self._attend(spec, door, streams)
+                code, ended = self._attend(spec, door, streams)
             finally:
                 timer.cancel()
-                self.stop(spec.id)
                 path.unlink(missing_ok=True)
-                tidy(self._repository(spec.app))
+                self._remove(spec, ended=ended)
         if spec.id in self._expired:
             self._expired.discard(spec.id)
             return TIMED_OUT
         return code
+
+    def _remove(self, spec: SandboxSpec, *, ended: bool) -> None:
+        """A sandbox whose program has ended is removed behind the answer, which need not wait 150 ms for it."""
+        if ended:
+            self._later(lambda: self.stop(spec.id))
+        else:
+            self.stop(spec.id)
+            tidy(self._repository(spec.app))
 
     def stop(self, id: str) -> None:
         self._containers.pop(id, None)
@@ -110,8 +126,8 @@ class DockerSandbox:
         except OctoError as error:
             raise Unavailable(f"cannot start a receiver: {error.message}", hint="See: octo doctor") from None
 
-    def _attend(self, spec: SandboxSpec, door: socket.socket, streams: Streams) -> int:
-        """Hand the streams over, and wait for the exit code."""
+    def _attend(self, spec: SandboxSpec, door: socket.socket, streams: Streams) -> tuple[int, bool]:
+        """Hand the streams over, and wait for the exit code; False with it when the program did not end by itself."""
         door.settimeout(0.25)
         until = time.monotonic() + START
         while True:
@@ -120,19 +136,19 @@ class DockerSandbox:
                 break
             except TimeoutError:
                 if spec.id not in self._containers:
-                    return KILLED
+                    return KILLED, False
                 if time.monotonic() > until or not self._running(spec.id):
                     raise Unavailable("cannot start a receiver: it did not come up", hint="See: octo doctor") from None
         with guest:
             if not self.owns(spec.id, _pid(guest)):
-                return KILLED
+                return KILLED, False
             rights = array("i", [streams.stdin, streams.stdout, streams.stderr]).tobytes()
             guest.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
             said = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := guest.recv(64):
                     said += part
-        return int(said.split()[1]) if said.startswith(b"exit ") else KILLED
+        return (int(said.split()[1]), True) if said.startswith(b"exit ") else (KILLED, False)
 
     def _expire(self, id: str) -> None:
         self._expired.add(id)

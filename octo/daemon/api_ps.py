@@ -1,7 +1,7 @@
 """/apps/{app}/formation, /dynos, /actions, /log-sessions: what runs."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
@@ -94,11 +94,7 @@ def logs(ask: Ask) -> Iterable[bytes]:
     session = ask.extra["logs"].pop(ask.path["id"], None)
     if session is None:
         raise NotFound("cannot find that log session: it was used or never opened")
-    return _lines(ask, session)
-
-
-def _lines(ask: Ask, session: LogSession) -> Iterator[bytes]:
-    yield from merged(ask.octo.ports.runtime, session)
+    return merged(ask.octo.ports.runtime, session)
 
 
 RESOURCES = (

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -191,10 +192,13 @@ async def _body(request: Request) -> Json:
 
 
 async def _lines(source: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Pull a blocking iterator from a thread; close it when the reader has gone."""
+    """Pull a blocking iterator from a thread; close it when the reader has gone, though nothing came since."""
     iterator = iter(source)
+    own = CapacityLimiter(1)  # a silent app's log must not hold one of the 40 threads that all requests share
     try:
-        while (chunk := await run_in_threadpool(next, iterator, None)) is not None:
+        while (
+            chunk := await to_thread.run_sync(next, iterator, None, abandon_on_cancel=True, limiter=own)
+        ) is not None:
             yield chunk
     finally:
         with contextlib.suppress(AttributeError, ValueError):

@@ -58,7 +58,7 @@ def main(verb: str, protocol: str) -> None:
         environment["GIT_PROTOCOL"] = protocol
     program = verb.removeprefix("git-")
     if program != "receive-pack":
-        point_head(environment)
+        point_head()
     os.execve("/usr/bin/git", ["git", program, REPOSITORY], environment)
 
 
@@ -72,7 +72,6 @@ def ready() -> None:
     for left in ("objects/info/alternates", "objects/info/http-alternates", "config.worktree"):
         if os.path.lexists(f"{REPOSITORY}/{left}"):
             os.unlink(f"{REPOSITORY}/{left}")
-    sweep()
 
 
 def put(name: str, text: str) -> None:
@@ -81,30 +80,15 @@ def put(name: str, text: str) -> None:
     os.replace(f"{REPOSITORY}/{name}.octo", f"{REPOSITORY}/{name}")
 
 
-def sweep() -> None:
-    """Remove what a push that was killed left: nobody else is in this repository while we are."""
-    import shutil
-
-    objects = f"{REPOSITORY}/objects"
-    for name in os.listdir(objects):
-        if name.startswith("tmp_objdir-"):
-            shutil.rmtree(f"{objects}/{name}", ignore_errors=True)
-    for folder, _, files in os.walk(f"{REPOSITORY}/refs"):
-        for name in files:
-            if name.endswith(".lock"):
-                os.unlink(f"{folder}/{name}")
-    for name in os.listdir(f"{objects}/pack"):
-        if name.startswith(("tmp_", ".tmp-")):
-            os.unlink(f"{objects}/pack/{name}")
-
-
-def point_head(environment: "dict[str, str]") -> None:
+def point_head() -> None:
     """Let a clone check out the branch that is there."""
-    import subprocess
-
+    try:
+        with open(f"{REPOSITORY}/packed-refs", encoding="utf-8", errors="replace") as file:
+            packed = file.read()
+    except OSError:
+        packed = ""
     for branch in ("main", "master"):
-        ask = ["/usr/bin/git", "--git-dir", REPOSITORY, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"]
-        if subprocess.run(ask, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        if os.path.isfile(f"{REPOSITORY}/refs/heads/{branch}") or f" refs/heads/{branch}\n" in packed:
             put("HEAD", f"ref: refs/heads/{branch}\n")
             return
 

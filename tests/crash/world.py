@@ -18,6 +18,8 @@ from tests.fakes import FakeBlobs, FakeClock, FakeConsole, FakeRegistry, FakeSan
 from tests.fakes_docker import FakeBuilder, FakeProbe, FakeRuntime
 from tests.fakes_router import FakeRouter
 
+BUDGETS = Budgets(boot=5, settle=1, drain=5, grace=1, keep=2)
+
 
 class Killed(BaseException):
     """kill -9: nothing catches it, nothing is cleaned up."""
@@ -74,14 +76,13 @@ class World:
         )
         self.catalog, self.journal = Catalog(self.store), Journal(self.store)
         self.routing = Routing(self.catalog, self.router, "localhost")
-        budgets = Budgets(boot=5, settle=1, drain=5, grace=1, keep=2)
         self.deployer = Deployer(
             self.ports,
             self.catalog,
             self.routing,
             self.journal,
             instance="octo",
-            budgets=budgets,
+            budgets=BUDGETS,
             later=lambda act: act(),
         )
         self.changes = Changes(
@@ -91,7 +92,7 @@ class World:
             self.journal,
             self.deployer,
             instance="octo",
-            budgets=budgets,
+            budgets=BUDGETS,
             wait=0,
         )
         procedures = {"deploy": self.deployer.procedure(), "destroy": self.changes.destroying()}

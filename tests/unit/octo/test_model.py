@@ -71,8 +71,8 @@ def test_config_values_are_taken_verbatim(value: str) -> None:
     assert model.config_value(value) == value
 
 
-@pytest.mark.parametrize("value", ["a\0b", "x" * 65_537])
-def test_config_values_have_a_limit_and_no_nul(value: str) -> None:
+@pytest.mark.parametrize("value", ["a\0b", "x" * 65_537, "latin-1: \udcfc", "\ud800"])
+def test_config_values_have_a_limit_and_are_utf8_without_nul(value: str) -> None:
     with pytest.raises(Usage):
         model.config_value(value)
 

@@ -7,23 +7,12 @@ import queue
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from gitreceive import wire
+from tests.unit.octo.cli.stub_http import STEPS, Answers, Json, Refused, attacher
 
-Json = Any
 WHEN = "2026-11-20T21:56:00Z"
-STEPS = "application/x-ndjson"
-
-
-class Refused(Exception):
-    def __init__(self, status: int, id: str, message: str, code: int = 1, hint: str = "Do the right thing.") -> None:
-        super().__init__(message)
-        self.status = status
-        self.document = {"id": id, "message": message, "hint": hint, "exit": code}
 
 
 class State:
@@ -85,15 +74,8 @@ BUILD = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Answers):
     server: "_Server"
-
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def handle_any(self) -> None:
         split = urlsplit(self.path)
@@ -111,37 +93,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.json(refused.document, refused.status)
 
     do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server wants these names
-
-    def json(self, document: Json, status: int = 200) -> None:
-        data = json.dumps(document).encode()
-        self.head(status, "application/json", len(data))
-        self.wfile.write(data)
-
-    def head(self, status: int, kind: str, length: int | None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        else:
-            self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-
-    def chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    def chunks(self, kind: str, parts: "list[bytes]") -> None:
-        self.head(200, kind, None)
-        for part in parts:
-            self.chunk(part)
-        self.chunk(b"")
-
-    def deployed(self, result: Json, *console: tuple[str, str]) -> None:
-        """As octod answers a request that deploys: steps when they are accepted, else the result alone."""
-        if STEPS not in self.headers.get("accept", ""):
-            self.json(result)
-            return
-        lines = [{"console": list(line)} for line in console] + [{"result": result}]
-        self.chunks(STEPS, [json.dumps(line).encode() + b"\n" for line in lines])
 
     def route(self, state: State, parts: list[str], query: dict[str, list[str]], body: Json) -> None:
         match (self.command, *parts):
@@ -293,7 +244,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 def _serving(state: State, attach: Callable[[list[int]], str]) -> Iterator[State]:
     server = _Server(str(state.path), _Handler)
     server.state = state
-    rendezvous = socketserver.UnixStreamServer(str(state.attach), _attacher(attach))
+    rendezvous = socketserver.UnixStreamServer(str(state.attach), attacher(attach))
     for path in (state.path, state.attach):
         path.chmod(0o666)
     started = [threading.Thread(target=s.serve_forever, args=[0.02], daemon=True) for s in (server, rendezvous)]
@@ -307,21 +258,6 @@ def _serving(state: State, attach: Callable[[list[int]], str]) -> Iterator[State
             each.server_close()
         for thread in started:
             thread.join()
-
-
-def _attacher(attach: Callable[[list[int]], str]) -> type[socketserver.BaseRequestHandler]:
-    class Attached(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            body, streams = wire.receive(self.request)
-            try:
-                kind, fields, _ = wire.unpack(body)
-                right = (kind, fields) == ("attach", {"secret": "s3cret"})
-                answer = attach(streams) if right else "exit 99"
-            finally:
-                wire.close(streams)
-            self.request.sendall(answer.encode() + b"\n")
-
-    return Attached
 
 
 def descriptors() -> int:
