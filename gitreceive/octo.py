@@ -1,7 +1,7 @@
 """The thin `octo` on the PATH: hand arguments, terminal and streams to octod, where the commands run warm.
 
 It prints nothing itself but that octod is not there. Found, in this order: $OCTO_SOCKET, $OCTO_HOME/run/octo.sock,
-.octo/run/octo.sock here and in every folder above, that of this checkout, /run/octo/octo.sock. A socket met by
+.octo/run/octo.sock here and in every folder above, that of this checkout, EMBEDDED, SYSTEM. A socket met by
 looking around counts only when it belongs to root or to the caller: the message carries the caller's terminal.
 What must work without octod (help, version, doctor) is run in place then, by the checkout's own Python.
 Whole process without octod's part 6.3 ms, `python3 -I -S -c pass` 5.8.
@@ -13,6 +13,7 @@ from gitreceive import command, wire
 
 IN_PLACE = ("help", "--help", "-h", "version", "--version", "doctor")
 SYSTEM = "/run/octo/octo.sock"
+EMBEDDED = "/var/lib/octo-embedded"  # where ./setup demo keeps its state when the checkout is closed to others
 CHECKOUT = __file__.rpartition("/gitreceive/")[0]
 CONFIG_LIMIT = 1024 * 1024  # bytes read of .git/config
 SOCKET_KIND, KIND = 0o140000, 0o170000
@@ -40,7 +41,7 @@ def find_socket() -> str:
     if _env("OCTO_SOCKET"):
         return _env("OCTO_SOCKET")
     homes = [_env("OCTO_HOME")] if _env("OCTO_HOME") else []
-    homes += [folder + "/.octo" for folder in (*folders(), CHECKOUT)]
+    homes += [*(folder + "/.octo" for folder in (*folders(), CHECKOUT)), EMBEDDED]
     places = [home + "/run/octo.sock" for home in homes]
     return next((path for path in places if _trusted_socket(path)), SYSTEM)
 

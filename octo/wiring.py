@@ -73,7 +73,9 @@ class Octo:
         if live is None or app.stopped:
             return "STOPPED"
         want = wanted(live.processes, self.catalog.scale(app))
-        up = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.state == "running"]
+        going = self.deployer.retiring()
+        mine = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
+        up = [r for r in mine if r.state == "running"]
         return "OK" if all(sum(r.process == p for r in up) >= n for p, n in want.items()) else "DOWN"
 
     def private(self) -> Iterable[tuple[Path, int]]:

@@ -19,7 +19,10 @@ class Page(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
-        self.wfile.write(page)
+        if self.command == "GET":
+            self.wfile.write(page)
+
+    do_HEAD = do_GET
 
 
 server = ThreadingHTTPServer(("", int(os.environ.get("PORT", "5000"))), Page)

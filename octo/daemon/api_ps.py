@@ -36,15 +36,16 @@ def scale(ask: Ask) -> Json:
 
 
 def dynos(ask: Ask) -> Json:
-    return [_dyno(r) for r in ask.octo.ports.runtime.list(ask.app.id)]
+    going = ask.octo.deployer.retiring()
+    return [_dyno(r, going=r.name in going) for r in ask.octo.ports.runtime.list(ask.app.id)]
 
 
-def _dyno(running: Running) -> Json:
+def _dyno(running: Running, *, going: bool) -> Json:
     return {
         "id": running.id[:12],
         "name": f"{running.process}.{running.index}",
         "type": running.process,
-        "state": STATES.get(running.state, running.state),
+        "state": "stopping" if going else STATES.get(running.state, running.state),
         "release": {"version": running.release},
         "address": running.address,
         "updated_at": iso(running.started_at),

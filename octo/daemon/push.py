@@ -169,7 +169,10 @@ class GitDoor:
         except NoSuchApp:
             if reading or self.create is None:
                 raise
-        return self.create(call.actor, name)
+        app = self.create(call.actor, name)
+        if call.streams:
+            self.console(call.streams.stderr).step(f"Made the app {name}: there was none of that name")
+        return app
 
 
 @contextlib.contextmanager

@@ -77,8 +77,9 @@ class SshDoor:
             names = ("--listen-fd", "--octod-fd", "--host-key-fd")
             argv = [sys.executable, "-m", "octo.daemon.ssh_door"]
             argv += [word for pair in zip(names, map(str, fds), strict=True) for word in pair]
+            argv += ["--uid", str(self._uid)]  # it gives root up once it has imported what that uid may not read
             env = {"PYTHONPATH": str(self._share), "PYTHONDONTWRITEBYTECODE": "1"}
-            server = process.spawn(argv, env=env, user=self._uid, pass_fds=fds)
+            server = process.spawn(argv, env=env, pass_fds=fds)
             theirs.close()
             self._running = True
             try:

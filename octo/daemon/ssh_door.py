@@ -32,6 +32,7 @@ from octo.daemon.ssh_session import Caller, Octod, serve
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_NO_NEW_PRIVS = 38
 KEEPALIVE = 30  # seconds
 DEAD_AFTER = 300_000  # ms of a client that acknowledges nothing, or reads nothing
 
@@ -178,10 +179,20 @@ class Door:
                 return
 
 
-def main(argv: list[str]) -> None:
-    if os.getuid() == 0 or os.geteuid() == 0:
+def give_up_rights(uid: int) -> None:
+    """Become `uid` for good. Only now: all is imported, perhaps from a checkout that `uid` may not read."""
+    if os.geteuid() == 0 and uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if 0 in os.getresuid():
         sys.exit("cannot open the SSH door: it must not run as root\nLet octod start it.")
+
+
+def main(argv: list[str]) -> None:
     options = _arguments(argv)
+    give_up_rights(options.uid)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     logging.basicConfig(level=logging.INFO, format="ssh door: %(message)s")
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs a traceback for each hostile packet
@@ -208,6 +219,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ssh_door")
     for name in ("--listen-fd", "--octod-fd", "--host-key-fd"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--uid", type=int, default=0)
     return parser.parse_args(argv)
 
 

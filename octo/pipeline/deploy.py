@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from octo import codec
 from octo.catalog import Catalog
-from octo.journal import Entry, Journal, Procedure, Step
+from octo.journal import Entry, Journal, Procedure, Step, Way
 from octo.pipeline.plan import Deploy
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
@@ -18,6 +18,9 @@ from octo.pipeline.steps import Budgets, Steps
 from octo.ports import Console, Ports
 
 log = logging.getLogger(__name__)
+
+PROCEDURE = "deploy"
+COMMIT = 6  # the number of the commit in the table below
 
 
 class Deployer:
@@ -53,9 +56,10 @@ class Deployer:
     def procedure(self, progress: Progress | None = None) -> Procedure[Deploy]:
         """The table. progress: None when nobody listens, as after a crash."""
         told = progress or Progress(Silent(), self._ports.clock)
-        run = Steps(self._ports, self._catalog, self._routing, self._prover, self._instance, self._budgets, told)
+        parts = (self._ports, self._catalog, self._routing, self._prover, self._instance, self._budgets)
+        run = Steps(*parts, told, self.retiring)
         return Procedure(
-            "deploy",
+            PROCEDURE,
             Deploy,
             (
                 Step("claim", run.claim, undo=run.disown, writes=run.claims),
@@ -70,6 +74,14 @@ class Deployer:
             ),
             lambda d: f"deploy of {d.app.name} v{d.release.version}",
         )
+
+    def retiring(self) -> frozenset[str]:
+        """Names of the containers that committed deploys are draining and stopping."""
+        names: set[str] = set()
+        for entry in self._journal.all():
+            if entry.procedure == PROCEDURE and entry.way is Way.DO and entry.next > COMMIT:
+                names |= {slot["name"] for slot in entry.subject["retire"]}
+        return frozenset(names)
 
     def _subject(self, entry: Entry) -> Deploy:
         found: Deploy = codec.build(Deploy, entry.subject)

@@ -1,7 +1,7 @@
 """Decide what a deploy is to do, from values alone."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from octo.formation import RELEASE_TYPE, Present, Start, Stop, changes
@@ -50,9 +50,14 @@ def port_of(config: Mapping[str, str], ports: Sequence[int]) -> tuple[int, bool]
     return port, known and not config.get("NO_HTTP_PROXY")
 
 
-def sort_out(deploy: Deploy, running: Sequence[Running]) -> tuple[list[Start], list[Running], list[Running]]:
-    """Which containers to start, which of the running ones stay, and which go."""
-    lasting = [r for r in running if r.process not in ONE_OFF]
+def sort_out(
+    deploy: Deploy, running: Sequence[Running], retiring: Collection[str] = ()
+) -> tuple[list[Start], list[Running], list[Running]]:
+    """Which containers to start, which of the running ones stay, and which go.
+
+    retiring: names of those that an earlier deploy drains and stops at this moment: they are its own affair.
+    """
+    lasting = [r for r in running if r.process not in ONE_OFF and r.name not in retiring]
     live = [r for r in lasting if r.release == deploy.app.live and r.state == "running"]
     if deploy.replace:
         stay = [r for r in live if deploy.only and r.process != deploy.only]

@@ -190,9 +190,8 @@ class Receiver:
     def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
         release = done.release
         console.step(f"Launching... done, v{release.version}")
-        seconds = ", ".join(f"{name} {took:.1f} s" for name, took in done.took.items())
         tally = self.ports.router.tally(app.id, mark)
-        console.detail(f"{seconds}; {tally.failed} of {tally.served} requests dropped meanwhile")
+        console.detail(f"{sum(done.took.values()):.1f} s; {tally.failed} of {tally.served} requests dropped meanwhile")
         if release.routed:
             console.detail(f"{self.url(app)} deployed to octo")
             console.result(f"Your site is available at: {self.url(app)}")

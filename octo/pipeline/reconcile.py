@@ -84,11 +84,9 @@ class Reconciler:
         if live is None or app.stopped:
             return ()
         want = wanted(live.processes, self._catalog.scale(app))
-        up = [
-            r
-            for r in self._ports.runtime.list(app.id)
-            if r.release == app.live and r.state in ("running", "restarting")
-        ]
+        going = self._deployer.retiring()
+        mine = [r for r in self._ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
+        up = [r for r in mine if r.state in ("running", "restarting")]
         places = {(r.process, r.index) for r in up}
         return [f"{p}.{i}" for p, n in want.items() for i in range(1, n + 1) if (p, i) not in places]
 

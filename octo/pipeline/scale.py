@@ -51,14 +51,21 @@ class Changes:
         with self.alone(app, f"a config change by {user or 'the operator'}", _waiting(console)) as app:
             config = {**self._catalog.config(app), **changes}
             live = self._catalog.live(app)
+            now = self._catalog.config(app)
+            if all(now.get(k) == v for k, v in changes.items()):
+                console.result("Nothing to change: that is the config already.")
+                return None
             if live is None or not restart:
                 self._ports.store.put_many(self._catalog.config_writes(app, changes))
+                console.result(f"{_describe(changes)}: for the next release.")
                 return None
             kept = {k: v for k, v in config.items() if v is not None}
             release = self._next(app, live, kept, _describe(changes), user)
             want = self._want(app, release, app.stopped)
             deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
-            return self._deployer.deploy(deploy, console).release
+            done = self._deployer.deploy(deploy, console).release
+            console.result(f"{_describe(changes)}: v{done.version} is live.")
+            return done
 
     def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
         """A new release with the image, processes and config of an old one. None: of the one before."""
@@ -69,7 +76,9 @@ class Changes:
             changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
             release = self._next(app, old, old.config, f"Rollback to v{old.version}", user)
             want = self._want(app, release, stopped=False)
-            return self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
+            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
+            console.result(f"Rolled back to v{old.version}, as v{done.version}.")
+            return done
 
     def scale(
         self, app: App, numbers: Mapping[str, int], *, user: UserName | None, console: Console
@@ -86,7 +95,9 @@ class Changes:
             want = {} if app.stopped else wanted(live.processes, scale)
             deploy = Deploy(app, live, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
             self._deployer.deploy(deploy, console)
-            return wanted(live.processes, scale)
+            now = wanted(live.processes, scale)
+            console.result(f"{app.name} runs {', '.join(f'{p}={n}' for p, n in now.items())}{_while(app)}.")
+            return now
 
     def restart(self, app: App, only: str, *, user: UserName | None, console: Console) -> None:
         """New containers of the same release, and no request dropped. only: one process type, or "" for all."""
@@ -97,17 +108,20 @@ class Changes:
             if app.stopped:
                 raise DeployFailed(f'cannot restart "{app.name}": it is stopped', hint="Start it: octo ps:start")
             self._deployer.deploy(Deploy(app, live, fresh=False, want=self._want(app, live, False), only=only), console)
+            console.result(f"Restarted {app.name}{f', {only}' if only else ''}.")
 
     def stop(self, app: App, *, user: UserName | None, console: Console) -> None:
         with self.alone(app, f"a stop by {user or 'the operator'}", _waiting(console)) as app:
             deploy = Deploy(app, self._live(app), fresh=False, want={}, replace=False, stop=True)
             self._deployer.deploy(deploy, console)
+            console.result(f"Stopped {app.name}, until ps:start or the next push.")
 
     def start(self, app: App, *, user: UserName | None, console: Console) -> None:
         with self.alone(app, f"a start by {user or 'the operator'}", _waiting(console)) as app:
             live = self._live(app)
             deploy = Deploy(app, live, fresh=False, want=self._want(app, live, False), replace=False)
             self._deployer.deploy(deploy, console)
+            console.result(f"Started {app.name}.")
 
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
@@ -205,6 +219,10 @@ class Changes:
 
 def _waiting(console: Console) -> Callable[[str], None]:
     return lambda holder: console.step(f"Waiting for {holder}")
+
+
+def _while(app: App) -> str:
+    return " once it is started again" if app.stopped else ""
 
 
 def _describe(changes: Mapping[str, str | None]) -> str:

@@ -1,6 +1,6 @@
 """The steps of a deploy. Each looks at the world, so that it can run twice after a crash."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -43,10 +43,11 @@ class Steps:
         instance: str,
         budgets: Budgets,
         progress: Progress,
+        retiring: Callable[[], Collection[str]],
     ) -> None:
         self._ports, self._catalog, self._routing, self._prover = ports, catalog, routing, prover
         self._instance, self._budgets = instance, budgets
-        self._progress = progress
+        self._progress, self._retiring = progress, retiring
 
     # --- claim ---
 
@@ -58,7 +59,7 @@ class Steps:
         if deploy.fresh:
             app = replace(app, last=app.last + 1)
             deploy = replace(deploy, app=app, release=replace(deploy.release, version=app.last))
-        starts, stay, go = sort_out(deploy, self._ports.runtime.list(app.id))
+        starts, stay, go = sort_out(deploy, self._ports.runtime.list(app.id), self._retiring())
         slots = self._allot(deploy, starts)
         return replace(deploy, slots=slots, stay=self._slots(deploy, stay), retire=self._slots(deploy, go))
 

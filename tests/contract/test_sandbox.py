@@ -84,20 +84,20 @@ def docker() -> Iterator[Bench]:
 def test_the_fake_runs_stops_and_sweeps() -> None:
     seen: list[str] = []
     sandbox = FakeSandbox(lambda spec, streams: seen.append(spec.id) or 3)  # type: ignore[func-returns-value]
-    sandbox.left = {"b1"}
-    assert sandbox.run(SandboxSpec("b0", "a", (), {}, "", LIMITS), Streams(0, 1, 2)) == 3
-    assert sandbox.sweep(()) == ["b1"] and sandbox.sweep(()) == [] and seen == ["b0"]
+    sandbox.left = {"b001"}
+    assert sandbox.run(SandboxSpec("b000", "a", (), {}, "", LIMITS), Streams(0, 1, 2)) == 3
+    assert sandbox.sweep(()) == ["b001"] and sandbox.sweep(()) == [] and seen == ["b000"]
 
 
 def test_streams_and_exit_code_are_the_programs_own(docker: Bench) -> None:
-    spec = docker.spec("b0", "/bin/sh", "-c", "cat; echo oops >&2; exit 7")
+    spec = docker.spec("b000", "/bin/sh", "-c", "cat; echo oops >&2; exit 7")
     assert docker.run(spec, b"in\0out\n") == (7, b"in\0out\n", b"oops\n")
     assert not docker.containers()
 
 
 @pytest.mark.row("C9")
 def test_the_environment_is_what_was_given(docker: Bench) -> None:
-    _, out, _ = docker.run(docker.spec("b0", "/usr/bin/env", env={"REQUEST_ID": "x y"}))
+    _, out, _ = docker.run(docker.spec("b000", "/usr/bin/env", env={"REQUEST_ID": "x y"}))
     names = {line.partition(b"=")[0] for line in out.splitlines()}
     stack = subprocess.run(
         ["docker", "image", "inspect", "-f", "{{range .Config.Env}}{{println .}}{{end}}", "octo/stack"],
@@ -131,33 +131,33 @@ def test_the_environment_is_what_was_given(docker: Bench) -> None:
 )
 def test_nothing_but_the_repository_and_tmp_can_be_touched(docker: Bench, script: str, said: str) -> None:
     limits = Limits(512 * 1024 * 1024, 1.0, 64, 60)
-    assert said in docker.shell("b0", script, limits)[1]
+    assert said in docker.shell("b000", script, limits)[1]
 
 
 @pytest.mark.row("C4")
 def test_memory_and_processes_are_limited(docker: Bench) -> None:
     limits = Limits(64 * 1024 * 1024, 1.0, 32, 60)
     hog = "python3 -c 'x = bytearray(200 * 1024 * 1024)'"
-    assert docker.shell("b0", hog, limits)[0] == 137
-    assert "fork" in docker.shell("b1", "for i in $(seq 100); do sleep 9 & done", limits)[1].lower()
+    assert docker.shell("b000", hog, limits)[0] == 137
+    assert "fork" in docker.shell("b001", "for i in $(seq 100); do sleep 9 & done", limits)[1].lower()
 
 
 @pytest.mark.row("C11")
 def test_the_wall_clock_ends_it(docker: Bench) -> None:
-    code, _ = docker.shell("b0", "exec sleep inf", Limits(64 * 1024 * 1024, 1.0, 32, 1))
+    code, _ = docker.shell("b000", "exec sleep inf", Limits(64 * 1024 * 1024, 1.0, 32, 1))
     assert code == 124 and not docker.containers()
 
 
 def test_a_stop_kills_all_that_runs_in_it(docker: Bench) -> None:
     reader, writer = os.pipe()
     nowhere = os.open("/dev/null", os.O_RDWR)
-    spec = docker.spec("b0", "/bin/sh", "-c", "setsid sleep 12345 & echo up; exec sleep inf")
+    spec = docker.spec("b000", "/bin/sh", "-c", "setsid sleep 12345 & echo up; exec sleep inf")
     codes: list[int] = []
     runner = threading.Thread(target=lambda: codes.append(docker.sandbox.run(spec, Streams(nowhere, writer, nowhere))))
     runner.start()
     assert os.read(reader, 10) == b"up\n"
-    docker.sandbox.stop("b0")
-    docker.sandbox.stop("b0")
+    docker.sandbox.stop("b000")
+    docker.sandbox.stop("b000")
     runner.join()
     for number in (reader, writer, nowhere):
         os.close(number)
@@ -166,11 +166,11 @@ def test_a_stop_kills_all_that_runs_in_it(docker: Bench) -> None:
 
 
 def test_only_its_own_processes_belong_to_a_sandbox(docker: Bench) -> None:
-    assert not docker.sandbox.owns("b0", os.getpid())
+    assert not docker.sandbox.owns("b000", os.getpid())
 
 
 def test_a_sweep_removes_what_an_octod_left_and_keeps_what_it_is_told(docker: Bench) -> None:
-    for id in ("b0", "b1"):
+    for id in ("b000", "b001"):
         labels = {"octo.instance": docker.instance, "octo.sandbox": id, "octo.app": "a0a0"}
         words = [w for k, v in labels.items() for w in ("--label", f"{k}={v}")]
         subprocess.run(
@@ -178,12 +178,12 @@ def test_a_sweep_removes_what_an_octod_left_and_keeps_what_it_is_told(docker: Be
             capture_output=True,
             check=True,
         )
-    assert docker.sandbox.sweep(("b1",)) == ["b0"]
-    assert docker.sandbox.sweep(()) == ["b1"]
+    assert docker.sandbox.sweep(("b001",)) == ["b000"]
+    assert docker.sandbox.sweep(()) == ["b001"]
 
 
 def test_a_container_that_only_claims_to_be_one_is_left_alone(docker: Bench) -> None:
-    words = ["--label", f"octo.instance={docker.instance}", "--label", "octo.sandbox=b7"]
+    words = ["--label", f"octo.instance={docker.instance}", "--label", "octo.sandbox=b007"]
     made = subprocess.run(
         ["docker", "run", "-d", *words, "octo/stack", "sleep", "inf"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -195,13 +195,13 @@ def test_a_container_that_only_claims_to_be_one_is_left_alone(docker: Bench) -> 
 
 def test_a_missing_stack_is_told_with_what_to_do(docker: Bench) -> None:
     with pytest.raises(Unavailable) as refused:
-        docker.made("octo/no-such-stack").run(docker.spec("b0", "/bin/true"), Streams(0, 1, 2))
+        docker.made("octo/no-such-stack").run(docker.spec("b000", "/bin/true"), Streams(0, 1, 2))
     assert "./setup stack" in refused.value.hint
 
 
 def test_a_repository_is_forgotten_whole_and_tidied_without_following_links(docker: Bench, tmp_path: Path) -> None:
-    docker.shell("b0", "mkdir -p /app/repo.git/objects/tmp_objdir-x/y; touch /app/repo.git/refs.lock")
-    docker.shell("b1", f"ln -s {tmp_path} /app/repo.git/link")
+    docker.shell("b000", "mkdir -p /app/repo.git/objects/tmp_objdir-x/y; touch /app/repo.git/refs.lock")
+    docker.shell("b001", f"ln -s {tmp_path} /app/repo.git/link")
     (tmp_path / "other.lock").touch()
     repository = docker.folder / "repos" / "a0a0.git"
     tidy(repository)
@@ -218,7 +218,7 @@ def test_no_id_leads_out_of_the_folder(docker: Bench) -> None:
 
 def test_who_calls_its_socket_from_outside_gets_no_streams(docker: Bench) -> None:
     """The door of a sandbox looks at the caller's cgroup before it hands the descriptors over."""
-    spec = docker.spec("b0", "/bin/sh", "-c", "exec sleep inf", limits=Limits(64 * 1024 * 1024, 1.0, 32, 20))
+    spec = docker.spec("b000", "/bin/sh", "-c", "exec sleep inf", limits=Limits(64 * 1024 * 1024, 1.0, 32, 20))
     door = socket.socket(socket.AF_UNIX)
     codes: list[int] = []
     nowhere = os.open("/dev/null", os.O_RDWR)

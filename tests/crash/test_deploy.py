@@ -180,3 +180,18 @@ def test_the_old_release_is_routed_until_the_new_one_is(monkeypatch: pytest.Monk
     world.push("new")
     assert seen == [("start", True)]
     assert world.router.table[0].targets != old
+
+
+def test_a_change_right_behind_another_does_not_count_on_what_is_being_retired() -> None:
+    """The drain of the first goes on in the background while the second decides what stays."""
+    world = World()
+    scaled(world)
+    behind: list[Callable[[], object]] = []
+    world.deployer._later = behind.append  # noqa: SLF001 - the background, held still
+    scale(1)(world)
+    scale(2)(world)
+    stop(world)
+    start(world)
+    for act in behind:
+        act()
+    world.check()

@@ -113,3 +113,10 @@ def test_a_choice_that_is_always_taken_fails_in_the_end() -> None:
     steps = (Step("choose", lambda s: s, None, lambda s: [Write("place", b"", 0)], commits=True),)
     with pytest.raises(Conflict):
         Journal(store).begin(Procedure("test", Subject, steps, lambda s: ""), Subject())
+
+
+def test_the_deploys_commit_is_where_its_table_says() -> None:
+    from octo.pipeline import deploy
+    from tests.crash.world import World as Whole
+
+    assert Whole().deployer.procedure().commit == deploy.COMMIT
