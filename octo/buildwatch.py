@@ -1,15 +1,25 @@
 """A build under watch: its wall clock, its output and whether somebody still waits for it."""
 
 import contextlib
+import io
+import os
+import re
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Self
 
+from octo import process
 from octo.buildlog import MB, Context, failed
 from octo.errors import Cancelled, OctoError
 from octo.ports import BuildSpec
 
 POLL = 0.25  # seconds between two looks at the clock and at `cancelled`
+# Words of moby (daemon/images, layer store): all that tells this failure from others.
+LOST = re.compile(r"unknown parent image ID|failed to set parent|No such image: sha256:|layer does not exist")
+CHUNK = 256 * 1024  # bytes
 FAREWELL = 20.0  # seconds that the engine gets to clean up by itself
 TRUNCATED = b"\n... output truncated\n"
 Output = Callable[[bytes], None]
@@ -93,3 +103,57 @@ def thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
     made = threading.Thread(target=target, args=arguments, name="build", daemon=True)
     made.start()
     return made
+
+
+class LostLayer(OctoError):
+    """The engine removed an image that the build had counted on."""
+
+
+class Replay:
+    """A context that can be read again: what has passed is kept in an unnamed file."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._rest = iter(context)
+        self._passed = tempfile.TemporaryFile(prefix="octo-context-")  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._passed.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._passed.seek(0)
+        while chunk := self._passed.read(CHUNK):
+            yield chunk
+        for chunk in self._rest:
+            self._passed.write(chunk)
+            yield chunk
+
+
+def fill(pipe: io.FileIO, context: Context, watch: Watch, program: process.Program) -> None:
+    """Write the context to the command. Its stdin closes late after an error: half a context must not build."""
+    with pipe:
+        feed(lambda chunks: _write(pipe, chunks), context, watch)
+        if watch.verdict:
+            program.wait()
+
+
+def _write(pipe: io.FileIO, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            view = view[pipe.write(view) :]
+
+
+def kill(program: process.Program) -> None:
+    """At once: on SIGTERM the command waits for its step to end; when it is gone the engine kills the step."""
+    if program.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+
+
+def both_ends() -> tuple[io.FileIO, io.FileIO]:
+    reader, writer = os.pipe()
+    return io.FileIO(reader, "rb"), io.FileIO(writer, "wb")

@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -20,9 +19,9 @@ from pathlib import Path
 
 from octo import process
 from octo.buildlog import ClassicLog, Context, classic_failure, failed, plain, refused
-from octo.buildwatch import Output, Watch, feed, thread
+from octo.buildwatch import LOST, LostLayer, Output, Replay, Watch, both_ends, feed, fill, kill, thread
 from octo.engine import Engine
-from octo.errors import Conflict, OctoError, Unavailable
+from octo.errors import BuildFailed, Conflict, OctoError, Unavailable
 from octo.ports import BuildSpec
 
 PERIOD = 100_000  # microseconds, of the CPU share
@@ -30,6 +29,7 @@ FILES = {"Name": "nofile", "Soft": 1024, "Hard": 4096}
 CGROUPS = Path("/sys/fs/cgroup")
 CHUNK = 64 * 1024  # bytes
 TAIL = 4096  # bytes
+TRIES = 3  # of a build whose shared layers the engine loses
 
 
 class DockerBuilder:
@@ -44,13 +44,14 @@ class DockerBuilder:
         self._active = 0
         self._parent = ""
         self._buildx: bool | None = None
+        self._modern: bool | None = None
 
     def build(self, spec: BuildSpec, context: Iterable[bytes], output: Output, cancelled: Callable[[], bool]) -> str:
         watch = Watch(spec, output, cancelled)
         with self._counted():
             if self._buildkit():
                 return self._with_buildkit(spec, Context(context), watch)
-            return self._with_classic(spec, Context(context), watch)
+            return self._until_whole(spec, Replay(Context(context)), output, cancelled)
 
     def sweep(self) -> Sequence[str]:
         """Does nothing while a build runs: its containers are no left-overs."""
@@ -73,12 +74,27 @@ class DockerBuilder:
 
     # --- the classic builder ------------------------------------------------------------------------------
 
-    def _with_classic(self, spec: BuildSpec, context: Context, watch: Watch) -> str:
+    def _until_whole(self, spec: BuildSpec, replay: Replay, output: Output, cancelled: Callable[[], bool]) -> str:
+        """Build, and build again when the engine lost a shared layer: it forgets what another build or a removed
+        image also used while this one counts on it (moby keeps no reference to the parents of a running build)."""
+        with replay:
+            for tries_left in reversed(range(TRIES)):
+                watch = Watch(spec, output, cancelled)
+                try:
+                    return self._with_classic(spec, replay, watch)
+                except LostLayer as lost:
+                    if not tries_left:
+                        raise BuildFailed(lost.message, hint="Push again.") from None
+                    output(b"... the engine lost a layer that other builds share; building again\n")
+        raise AssertionError("BUG: no try left and no answer")
+
+    def _with_classic(self, spec: BuildSpec, replay: Replay, watch: Watch) -> str:
+        context = replay.context
         log, began = ClassicLog(), time.time()
         stream = self._engine.upload("build", query=self._limits(spec))
         error: OctoError | None = None
         with watch.over(stream.hang_up, stream.close):
-            thread(feed, stream.send, context, watch)
+            feeder = thread(feed, stream.send, replay, watch)
             try:
                 stream.answer()
                 for message in stream.lines():
@@ -87,9 +103,12 @@ class DockerBuilder:
                 error = refusal
             finally:
                 stream.close()
+        feeder.join()
         if log.image and watch.verdict is None:
             self._keep_stages(spec, log, began)
             return log.image
+        if watch.verdict is None and LOST.search(log.error or (error.message if error else "")):
+            raise LostLayer(f"cannot build the image: {log.error or (error and error.message)}")
         starved = watch.verdict is None and bool(log.error) and self._starved(log, began)
         self._discard(spec, log, began)
         raise watch.verdict or _classic_verdict(spec, context, log, error, starved=starved)
@@ -158,9 +177,12 @@ class DockerBuilder:
     # --- BuildKit -----------------------------------------------------------------------------------------
 
     def _buildkit(self) -> bool:
-        return self._mode == "buildkit" or (
-            self._mode == "auto" and self._engine.version() >= (23,) and self._has_buildx()
-        )
+        """Decided once: asking the engine each time costs 10 ms of a build."""
+        if self._modern is None:
+            self._modern = self._mode == "buildkit" or (
+                self._mode == "auto" and self._engine.version() >= (23,) and self._has_buildx()
+            )
+        return self._modern
 
     def _has_buildx(self) -> bool:
         if self._buildx is None:
@@ -186,8 +208,8 @@ class DockerBuilder:
         """Run the docker command; returns its exit code and the end of its output."""
         program, pipe, output = self._spawn(spec, home)
         tail = b""
-        with output, watch.over(lambda: _kill(program), lambda: _kill(program)):
-            thread(_fill, pipe, context, watch, program)
+        with output, watch.over(lambda: kill(program), lambda: kill(program)):
+            thread(fill, pipe, context, watch, program)
             while data := output.read(CHUNK):
                 tail = (tail + data)[-TAIL:]
                 watch.show(data)
@@ -200,7 +222,7 @@ class DockerBuilder:
         argv = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", self._docker, *build, "--progress=plain"]
         env = {"DOCKER_HOST": f"unix://{self._engine.socket}", "DOCKER_BUILDKIT": "1", "HOME": home}
         with contextlib.ExitStack() as stack:
-            stdin, pipe, output, stdout = (stack.enter_context(f) for f in (*_pipe(), *_pipe()))
+            stdin, pipe, output, stdout = (stack.enter_context(f) for f in (*both_ends(), *both_ends()))
             program = process.spawn(
                 [*argv, f"--tag={spec.tag}", "-"],
                 env=env,
@@ -248,33 +270,6 @@ class DockerBuilder:
             for path in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")):  # version 2, or each controller of version 1
                 with contextlib.suppress(OSError):
                     path.rmdir()
-
-
-def _fill(pipe: io.FileIO, context: Context, watch: Watch, program: process.Program) -> None:
-    """Write the context to the command. Its stdin closes late after an error: half a context must not build."""
-    with pipe:
-        feed(lambda chunks: _write(pipe, chunks), context, watch)
-        if watch.verdict:
-            program.wait()
-
-
-def _write(pipe: io.FileIO, chunks: Iterable[bytes]) -> None:
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[pipe.write(view) :]
-
-
-def _kill(program: process.Program) -> None:
-    """At once: on SIGTERM the command waits for its step to end; when it is gone the engine kills the step."""
-    if program.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(program.pid, signal.SIGKILL)
-
-
-def _pipe() -> tuple[io.FileIO, io.FileIO]:
-    reader, writer = os.pipe()
-    return io.FileIO(reader, "rb"), io.FileIO(writer, "wb")
 
 
 def _repository(tag: str) -> str:

@@ -16,7 +16,8 @@ class Routing:
         self._router = router
         self._suffix = suffix
         self._flips: dict[str, Targets] = {}
-        self._one = threading.Lock()
+        self._one, self._count = threading.Lock(), threading.Lock()
+        self._asked = self._answered = 0  # calls of refresh: made, and contained in the table in force
 
     def flip(self, app: App, targets: Targets) -> None:
         """Send the app's requests to `targets` from now on, proved. Raises RouterFailed; then nothing changed."""
@@ -38,8 +39,17 @@ class Routing:
 
     def refresh(self) -> bool:
         """Bring the router up to the table of this moment; False when it was."""
-        with self._one:  # who waited here finds its flip applied by the one before, and the router says so at once
-            return self._router.apply(self.table())
+        with self._count:
+            self._asked += 1
+            mine = self._asked
+        with self._one:
+            if self._answered >= mine:
+                return False  # a table made after this call is in force: its maker waited for all who came before
+            with self._count:
+                upto = self._asked
+            changed = self._router.apply(self.table())
+            self._answered = upto
+            return changed
 
     def table(self) -> list[Route]:
         targets = {**self._catalog.targets(), **self._flips}

@@ -1,5 +1,6 @@
 """The steps of a deploy. Each looks at the world, so that it can run twice after a crash."""
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from octo.catalog import (
     scale_write,
     targets_write,
 )
-from octo.errors import DeployFailed
+from octo.errors import DeployFailed, NotFound
 from octo.formation import RELEASE_TYPE, Start
 from octo.model import App, ReleaseStatus, Service, Slot, environment
 from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, sort_out
@@ -146,7 +147,6 @@ class Steps:
             host = self._routing.host(deploy.app)
             with self._progress.step("prove", _proving(deploy), "proved"):
                 self._prover.prove(deploy.release, deploy.slots, host, self._progress.console.detail)
-            at_once((lambda name=s.name: self._ports.runtime.keep(name)) for s in deploy.slots)  # type: ignore[misc]
         return deploy
 
     # --- register, route, commit ---
@@ -185,9 +185,19 @@ class Steps:
 
     def drain(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)
+        at_once(self._keeping(slot) for slot in deploy.slots)
         old = [f"{s.address}:{s.port}" for s in deploy.retire if is_web(s.process)]
         wait_until_closed(self._ports.router.connections, old, self._ports.clock, self._budgets.drain)
         return deploy
+
+    def _keeping(self, slot: Slot) -> Callable[[], object]:
+        """Only a container that serves is the engine's to restart: one that dies before must show how it died."""
+
+        def keep() -> None:
+            with contextlib.suppress(NotFound):  # retired meanwhile, by the next deploy
+                self._ports.runtime.keep(slot.name)
+
+        return keep
 
     def retire(self, deploy: Deploy) -> Deploy:
         for slot in deploy.retire:

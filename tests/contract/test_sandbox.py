@@ -224,14 +224,14 @@ def test_who_calls_its_socket_from_outside_gets_no_streams(docker: Bench) -> Non
     nowhere = os.open("/dev/null", os.O_RDWR)
     path = Path(spec.socket_dir, "streams.sock")
     made = threading.Event()
-    real = docker.sandbox._start  # noqa: SLF001 - the moment between the socket and the guest
+    real = docker.sandbox._start
 
     def start(given: SandboxSpec) -> None:
         door.connect(str(path))
         made.set()
         real(given)
 
-    docker.sandbox._start = start  # type: ignore[method-assign]  # noqa: SLF001
+    docker.sandbox._start = start  # type: ignore[method-assign]
     runner = threading.Thread(target=lambda: codes.append(docker.sandbox.run(spec, Streams(nowhere, nowhere, nowhere))))
     runner.start()
     made.wait()

@@ -187,7 +187,7 @@ def test_a_change_right_behind_another_does_not_count_on_what_is_being_retired()
     world = World()
     scaled(world)
     behind: list[Callable[[], object]] = []
-    world.deployer._later = behind.append  # noqa: SLF001 - the background, held still
+    world.deployer._later = behind.append
     scale(1)(world)
     scale(2)(world)
     stop(world)
