@@ -150,6 +150,9 @@ class Catalog:
     def save_build(self, build: Build) -> None:
         self.store.put(f"octo/builds/{build.app}/{build.id}", codec.dumps(build))
 
+    def forget_build(self, build: Build) -> None:
+        self.store.delete(f"octo/builds/{build.app}/{build.id}")
+
     # --- domains ---
 
     def domains(self, app: App | None = None) -> Sequence[Domain]:

@@ -133,6 +133,7 @@ class Receiver:
                 spec = SandboxSpec(push.id, push.app.id, (RECEIVER, verb), session.env, session.socket_dir, self.limits)
                 return self.ports.sandbox.run(spec, streams)
             finally:
+                push.gone = True  # also when the receiver died: nobody waits for its build any more
                 session.close()
         finally:
             push.phase = Phase.DONE

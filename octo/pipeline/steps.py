@@ -25,6 +25,9 @@ from octo.pipeline.routing import Routing
 from octo.ports import Clock, ContainerSpec, Ports, Running, Write
 
 
+KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
+
+
 @dataclass(frozen=True)
 class Budgets:
     boot: float  # seconds for web to answer
@@ -245,6 +248,10 @@ def prune_images(ports: Ports, catalog: Catalog, app: App, instance: str, keep: 
     for build in prunable(catalog.builds(app), catalog.releases(app), app.live, keep):
         ports.runtime.untag(image_tag(instance, app.id, build.id))
         catalog.save_build(replace(build, image=""))
+    for build in catalog.builds(app)[:-KEPT_BUILDS]:
+        if not build.image:
+            ports.blobs.delete(f"builds/{app.id}/{build.id}")
+            catalog.forget_build(build)
 
 
 def stopping(ports: Ports, slots: Iterable[Slot], grace: float) -> Iterable[Callable[[], object]]:

@@ -195,3 +195,14 @@ def test_a_change_right_behind_another_does_not_count_on_what_is_being_retired()
     for act in behind:
         act()
     world.check()
+
+
+def test_builds_and_images_do_not_pile_up() -> None:
+    world = World()
+    world.create()
+    for number in range(60):
+        world.push(f"c{number}")
+    builds = world.catalog.builds(world.there())
+    assert len(builds) == 50 and sum(bool(b.image) for b in builds) == 2
+    assert len(world.runtime.images) == 2
+    world.check()

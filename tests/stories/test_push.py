@@ -42,9 +42,9 @@ def test_a_second_push_replaces_the_first(host: Host, app: str, repository: Make
     assert len([n for n in host.containers() if f"-{app}-" in n]) == 1
 
 
+@pytest.mark.row("B4")
 @pytest.mark.row("D3")
 @pytest.mark.row("T8")
-@pytest.mark.row("A11")
 def test_a_failing_build_refuses_the_push_and_the_old_release_goes_on(host: Host, app: str, repository: Make) -> None:
     clone = repository(apps.web("good"))
     clone.push()
@@ -117,7 +117,6 @@ def test_what_was_pushed_can_be_cloned(host: Host, app: str, repository: Make) -
 
 
 @pytest.mark.row("I4")
-@pytest.mark.row("J1")
 def test_an_image_without_a_port_runs_as_a_worker(host: Host, app: str, repository: Make) -> None:
     said = repository(apps.command("exec sleep inf")).push()
     assert "Your container isn't available from the web." in said

@@ -130,3 +130,37 @@ def test_hostile_refs_are_not_taken(host: Host, app: str, repository: Make) -> N
     said = clone.git("push", "octo", f"main:refs/replace/{commit}", code=1)
     assert "deny updating a hidden ref" in said
     assert not clone.remote_ref(f"refs/replace/{commit}")
+
+
+@pytest.mark.row("B3")
+def test_what_lies_in_the_repository_steers_nothing(host: Host, app: str, repository: Make) -> None:
+    """Hooks and configuration are octo's own in every session, whatever an earlier one may have left there."""
+    clone = repository(apps.web("hello"))
+    clone.push()
+    stored = host.home / "octo/repos" / f"{host.json('apps:info', '-a', app)['id']}.git"
+    assert not (stored / "hooks").exists()
+    (stored / "hooks").mkdir()
+    for name in ("pre-receive", "post-receive", "update", "reference-transaction"):
+        (stored / "hooks" / name).write_text("#!/bin/sh\necho owned\nexit 0\n")
+        (stored / "hooks" / name).chmod(0o755)
+    (stored / "config").write_text("[core]\n\tbare = true\n\thooksPath = hooks\n\tfsmonitor = echo owned\n")
+    (stored / "objects/info/alternates").write_text("/etc\n")
+    clone.commit({"greeting.txt": "two\n"})
+    said = clone.push()
+    assert "owned" not in said and "done, v2" in said
+    assert host.get(app) == (200, "two v2 ")
+
+
+@pytest.mark.row("T6")
+def test_a_receiver_that_disappears_ends_the_push(host: Host, app: str, repository: Make) -> None:
+    clone = repository(apps.web("good"))
+    clone.push()
+    clone.commit(apps.failing(HANG))
+    hanging = Hanging(clone)
+    (name,) = [n for n in host.containers(receivers=True)]
+    subprocess.run(["docker", "kill", name], capture_output=True, check=True)
+    rest = hanging.push.communicate()[0]
+    assert hanging.push.returncode != 0, rest
+    host.idle()
+    assert not host.left_over()
+    assert host.get(app) == (200, "good v1 ")

@@ -8,6 +8,7 @@ from tests.stories.load import Visitors
 
 
 @pytest.mark.row("I7")
+@pytest.mark.row("I10")
 @pytest.mark.row("J11")
 @pytest.mark.row("L7")
 def test_no_request_is_dropped_while_everything_changes(own_host: Host, capsys: pytest.CaptureFixture[str]) -> None:
