@@ -22,7 +22,7 @@ class Octo:
 
     def __init__(self, name: str, subnet: str) -> None:
         given = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-        self.host = Host(0, OCTO_INSTANCE=name, OCTO_SUBNET=subnet, **given)
+        self.host = Host(OCTO_INSTANCE=name, OCTO_SUBNET=subnet, **given)
         self.host.instance = name
         self.name = name
         self.socket = self.host.home / "octo" / "run" / "api.sock"

@@ -24,7 +24,6 @@ from octo.pipeline.prove import Prover
 from octo.pipeline.routing import Routing
 from octo.ports import Clock, ContainerSpec, Ports, Running, Write
 
-
 KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
 
 

@@ -83,7 +83,7 @@ class World:
             self.journal,
             instance="octo",
             budgets=BUDGETS,
-            later=lambda act: act(),
+            later=lambda act: act() and None,
         )
         self.changes = Changes(
             self.ports,

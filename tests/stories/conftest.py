@@ -8,14 +8,9 @@ import pytest
 from tests.stories.host import Host, Repository
 
 
-def _number() -> int:
-    """A number per worker, so that two octos never share a name or a network."""
-    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-
-
 @pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
-    made = Host(_number())
+    made = Host()
     try:
         made.start()
         made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())
@@ -26,7 +21,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def own_host() -> Iterator[Host]:
-    made = Host(8 + _number())
+    made = Host()
     try:
         made.start()
         made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())

@@ -1,5 +1,6 @@
 """A whole octo for the stories: octod on loopback with a folder, ports, a network and a name of its own."""
 
+import fcntl
 import http.client
 import json
 import os
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GIT = {
@@ -26,6 +27,19 @@ GIT = {
 PATH = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 
 
+def free_place() -> tuple[int, IO[str]]:
+    """A number that no other octo of any test run has now, and the lock that holds it until it is closed."""
+    for number in range(16):
+        lock = Path(f"/tmp/octo-story-{number}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return number, lock
+    raise AssertionError("16 octos are being tested already")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -36,7 +50,8 @@ def free_port() -> int:
 class Host:
     """octod, started and killed at will; its apps and nginx go on meanwhile."""
 
-    def __init__(self, number: int, **settings: str) -> None:
+    def __init__(self, **settings: str) -> None:
+        number, self._place = free_place()
         self.home = Path(tempfile.mkdtemp(prefix="octo-story-", dir="/tmp"))
         self.home.chmod(0o755)
         self.instance = f"octo-s{number}"
@@ -45,7 +60,7 @@ class Host:
             "PATH": PATH,
             "OCTO_HOME": str(self.home / "octo"),
             "OCTO_INSTANCE": self.instance,
-            "OCTO_SUBNET": f"10.220.{16 * (number % 16)}.0/20",
+            "OCTO_SUBNET": f"10.220.{16 * number}.0/20",
             "OCTO_SSH_PORT": str(self.ssh_port),
             "OCTO_HTTP_PORT": str(self.http_port),
             "OCTO_BOOT_SECONDS": "15",
@@ -97,6 +112,7 @@ class Host:
             self.daemon.wait()
         subprocess.run([sys.executable, "-m", "octo.daemon", "down"], env=self.env, cwd=CHECKOUT, check=True)
         shutil.rmtree(self.home)
+        self._place.close()
 
     def log(self) -> str:
         return (self.home / "octod.log").read_text()

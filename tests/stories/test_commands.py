@@ -95,9 +95,9 @@ def test_domains_are_served_until_removed_and_never_taken_from_another(host: Hos
 
 
 HOSTILE = [
-    "a b.test", "a.test; return 200", "a.test}", "{a.test", "$host.test", "*.test", "~^.*$", '"a.test"', "a.test\n", "a..test",
-    "1.2.3.4", "[::1]", "test", ".test", "-a.test", "a.test:80", "http://a.test", "a.test/x", "a" * 64 + ".test",
-    "a." * 127 + "test", "", "a\x1b[2J.test", "../a.test", "_", "a.test#", "a\\.test",
+    "a b.test", "a.test; return 200", "a.test}", "{a.test", "$host.test", "*.test", "~^.*$", '"a.test"', "a.test\n",
+    "a..test", "1.2.3.4", "[::1]", "test", ".test", "-a.test", "a.test:80", "http://a.test", "a.test/x",
+    "a" * 64 + ".test", "a." * 127 + "test", "", "a\x1b[2J.test", "../a.test", "_", "a.test#", "a\\.test",
 ]  # fmt: skip
 
 
@@ -170,8 +170,9 @@ def test_what_is_no_good_public_key_is_refused(host: Host, app: str) -> None:
 OF_AN_APP = [
     "apps:info", "config", "config:get -a {} K", "config:set -a {} K=V", "config:set {}/K V", "config:unset -a {} K",
     "config:export", "domains", "domains:add -a {} a.test", "domains:remove -a {} a.test", "ps", "ps:scale", "ps:stop",
-    "ps:scale -a {} web=1", "ps:restart", "ps:start", "releases", "releases:info -a {} v1", "rollback", "logs", "builds",
-    "run -a {} -- true", "builds:info -a {} b1", "builds:output -a {} b1", "apps:rename {} x-y", "apps:destroy {} --confirm {}",
+    "ps:scale -a {} web=1", "ps:restart", "ps:start", "releases", "releases:info -a {} v1", "rollback", "logs",
+    "builds", "run -a {} -- true", "builds:info -a {} b1", "builds:output -a {} b1", "apps:rename {} x-y",
+    "apps:destroy {} --confirm {}",
 ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""ps, logs and run against the real octod: streams, terminals, exit codes, and nothing left when the caller hangs up."""
+"""ps, logs and run against the real octod: streams, terminals, exit codes; nothing is left of a caller who hangs up."""
 
 import contextlib
 import os
 import pty
+import re
 import select
 import subprocess
 import termios
@@ -41,7 +42,7 @@ def test_processes_are_scaled_stopped_and_started(host: Host, app: str, reposito
     host.octo("ps:scale", app, "web=2", "worker=1")
     assert processes(host, app) == ["web.1", "web.2", "worker.1"]
     assert [(f["type"], f["quantity"]) for f in host.json("ps:scale", app)] == [("web", 2), ("worker", 1)]
-    assert len(upstreams(host, app)) == 2  # only web is routed
+    assert routed(host, app) == ["web.1", "web.2"]
     host.octo("ps:stop", app)
     assert host.get(app)[0] == 503 and processes(host, app) == []
     assert f"{app}: STOPPED\n" in host.octo("status")
@@ -66,18 +67,20 @@ def processes(host: Host, app: str) -> list[str]:
     return sorted(d["name"] for d in host.json("ps", app))
 
 
-def upstreams(host: Host, app: str) -> set[str]:
-    """The addresses that requests are sent to, as the app's web processes have them."""
-    web = {d["address"] for d in host.json("ps", app) if d["type"] == "web"}
+def routed(host: Host, app: str) -> list[str]:
+    """The processes that nginx sends requests to."""
     text = "".join(p.read_text() for p in (host.home / "octo/nginx/current").resolve().rglob("*.conf"))
-    return {d["address"] for d in host.json("ps", app) if f"{d['address']}:" in text} & web
+    return sorted(d["name"] for d in host.json("ps", app) if f"{d['address']}:" in text)
 
 
 @contextlib.contextmanager
-def started(host: Host, *words: str, by_ssh: bool = False) -> Iterator["subprocess.Popen[bytes]"]:
+def started(
+    host: Host, *words: str, by_ssh: bool = False, terminal: int | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    stdin, stdout = (terminal, terminal) if terminal is not None else (subprocess.PIPE, subprocess.PIPE)
     ssh = [*host.ssh_command().split(), "-p", str(host.ssh_port), "git@127.0.0.1"]
     argv = [*ssh, *words] if by_ssh else [OCTO, *words]
-    with subprocess.Popen(argv, env=host.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+    with subprocess.Popen(argv, env=host.env, stdin=stdin, stdout=stdout) as running:
         try:
             yield running
         finally:
@@ -155,7 +158,7 @@ def test_run_has_the_apps_code_config_and_the_callers_streams(host: Host, app: s
 
 
 def one_offs(host: Host) -> list[str]:
-    return [name for name in host.containers() if "-run-" in name]
+    return [name for name in host.containers() if re.search(r"-v\d+-run-[0-9a-f]+$", name)]
 
 
 @pytest.mark.row("I9")
@@ -164,11 +167,9 @@ def test_run_on_a_terminal_gives_the_process_a_terminal(host: Host, app: str, re
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (33, 111))
     before = termios.tcgetattr(slave)
-    line = "stty size; test -t 0 && test -t 1 && read answer; echo got $answer; sleep inf"
-    with subprocess.Popen(
-        [OCTO, "run", "-a", app, line], env=host.env, stdin=slave, stdout=slave, stderr=slave
-    ) as running:
-        said = read_until(master, b"33 111\r\n")
+    line = "until stty size | grep 111; do :; done; test -t 1 && read answer; echo got $answer; exec sleep inf"
+    with started(host, "run", "-a", app, line, terminal=slave) as running:
+        said = read_until(master, b"33 111\r\n")  # the engine sets the size just after the start
         os.write(master, b"yes\r")
         said += read_until(master, b"got yes\r\n")
         os.write(master, b"\x03")  # ^C is the process's, not octo's

@@ -157,7 +157,7 @@ def test_a_receiver_that_disappears_ends_the_push(host: Host, app: str, reposito
     clone.push()
     clone.commit(apps.failing(HANG))
     hanging = Hanging(clone)
-    (name,) = [n for n in host.containers(receivers=True)]
+    (name,) = list(host.containers(receivers=True))
     subprocess.run(["docker", "kill", name], capture_output=True, check=True)
     rest = hanging.push.communicate()[0]
     assert hanging.push.returncode != 0, rest
