@@ -30,7 +30,7 @@ PATH = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 def free_place() -> tuple[int, IO[str]]:
     """A number that no other octo of any test run has now, and the lock that holds it until it is closed."""
     for number in range(16):
-        lock = Path(f"/tmp/octo-story-{number}.lock").open("w")
+        lock = Path(f"/tmp/octo-story-{number}.lock").open("w")  # noqa: SIM115 - held as long as the octo
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

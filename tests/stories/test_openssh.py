@@ -113,3 +113,16 @@ def test_without_octod_the_pusher_is_told(app: str, tmp_path: Path) -> None:
     argv = ["/usr/bin/python3", "-I", "-S", str(CHECKOUT / "gitreceive"), "run", "ann", "SHA256:" + "a" * 43]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 1 and " ! Unable to contact build server." in done.stderr
+
+
+@pytest.mark.row("A11")
+def test_a_key_that_octo_does_not_know_is_refused_in_the_old_words(host: Host, app: str) -> None:
+    """sshd let it in by a line of its own; octod decides all the same, and nothing is made."""
+    for command in (f"git-receive-pack '{app}.git'", f"git-upload-pack '{app}.git'", f"apps:create {app}"):
+        environment = {"PATH": PATH, "OCTO_DOOR": f"{host.home}/octo/run/door.sock", "SSH_ORIGINAL_COMMAND": command}
+        argv = ["/usr/bin/python3", "-I", "-S", str(CHECKOUT / "gitreceive"), "run", "eve", "SHA256:" + "e" * 43]
+        done = subprocess.run(
+            argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False
+        )
+        assert done.returncode == 1 and done.stderr.startswith(" ! not an authorized user\n") and not done.stdout
+    assert app not in [a["name"] for a in host.json("apps")]

@@ -57,6 +57,7 @@ def comes(wanted: bool, door: Running, ip: str) -> None:
     raise AssertionError(f"greeted={wanted} never came")
 
 
+@pytest.mark.row("A15")
 def test_after_many_failed_logins_a_source_is_shut_out(start: Start) -> None:
     door = start(Limits(failures=2))
     for _ in range(2):
