@@ -130,7 +130,8 @@ class Receiver:
         try:
             session = open_session(push)
             try:
-                spec = SandboxSpec(push.id, push.app.id, (RECEIVER, verb), session.env, session.socket_dir, self.limits)
+                argv = (RECEIVER, verb, push.protocol)
+                spec = SandboxSpec(push.id, push.app.id, argv, session.env, session.socket_dir, self.limits)
                 return self.ports.sandbox.run(spec, streams)
             finally:
                 push.gone = True  # also when the receiver died: nobody waits for its build any more

@@ -114,6 +114,13 @@ def test_what_was_pushed_can_be_cloned(host: Host, app: str, repository: Make) -
         ["git", "clone", "-q", host.url(app), str(copy)], env={**clone.environment()}, check=True, capture_output=True
     )
     assert (copy / "greeting.txt").read_text() == "hello\n"
+    asked = subprocess.run(
+        clone.argv("ls-remote", "octo"),
+        env={**clone.environment(), "GIT_TRACE_PACKET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert asked.returncode == 0 and "< version 2" in asked.stderr
 
 
 @pytest.mark.row("I4")
