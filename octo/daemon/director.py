@@ -13,11 +13,12 @@ import shutil
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from octo import codec
 from octo.daemon import http
-from octo.errors import OctoError
+from octo.errors import OctoError, Usage
+from octo.model import shown
 from octo.pipeline.build import Source
 from octo.pipeline.receive import Push, Receiver, RefUpdate, Session, decide
 from octo.ports import Console, Sandbox
@@ -146,7 +147,7 @@ class _Calls:
         return "exit 1"
 
     def _arrived(self, body: "_Body", console: Console) -> str:
-        updates = [codec.build(RefUpdate, u) for u in json.loads(body.read(HEAD_LIMIT))]
+        updates = _parsed(tuple[RefUpdate, ...], body.read(HEAD_LIMIT))
         verdict = decide(updates, self._receiver.branches)
         if verdict.refused:
             console.error(verdict.refused)
@@ -163,20 +164,31 @@ class _Calls:
         return f"build {verdict.commit}"
 
     def _build(self, body: "_Body", console: Console) -> str:
-        source = codec.loads(Source, body.line(HEAD_LIMIT))
+        source = _parsed(Source, body.line(HEAD_LIMIT))
         if source.commit != self._expected:
             raise OctoError("cannot build: that is not the commit that came in")
         self._receiver.make(self._push, source, body.chunks(), console)
         return "exit 0"
 
     def _built(self, body: "_Body", console: Console) -> str:
-        said = json.loads(body.read(HEAD_LIMIT))
-        log.info("the build of %s %s", self._push.app.name, said.get("status"))
+        said = _parsed(dict[str, object], body.read(HEAD_LIMIT))
+        log.info("the build of %s: %s", self._push.app.name, shown(str(said.get("status"))))
         return "exit 0"
 
     def _route(self, body: "_Body", console: Console) -> str:
         self._receiver.launch(self._push, console)
         return "exit 0"
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    """What a receiver says is text from outside like any other."""
+    try:
+        value = codec.build(kind, json.loads(data))
+        if not isinstance(value, get_origin(kind) or kind):
+            raise TypeError
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise Usage("cannot read what the receiver sent") from None
+    return value
 
 
 class _Body:
