@@ -125,7 +125,7 @@ class Sandbox(Protocol):
         """Kill the sandbox with all that runs in it. An unknown id is no error."""
 
     def sweep(self, keep: Iterable[str]) -> Sequence[str]:
-        """Remove every sandbox of this octo but those in `keep`; returns the ids that were removed."""
+        """Remove every sandbox of this octo but those in `keep` and those under `run`; returns the ids removed."""
 
     def owns(self, id: str, pid: int) -> bool:
         """Whether the process runs inside that sandbox, by its cgroup."""

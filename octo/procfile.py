@@ -6,6 +6,7 @@ from octo.errors import BuildFailed
 
 _LINE = re.compile(r"([a-z][a-z0-9-]{0,30}):\s*(\S.*)")
 MAX_BYTES = 64 * 1024
+MAX_TYPES = 30
 
 
 def parse(text: str) -> dict[str, str]:
@@ -28,4 +29,6 @@ def parse(text: str) -> dict[str, str]:
         if match[1] in found:
             raise BuildFailed(f'cannot read Procfile: line {number} declares "{match[1]}" a second time')
         found[match[1]] = match[2]
+    if len(found) > MAX_TYPES:
+        raise BuildFailed(f"cannot read Procfile: it declares {len(found)} process types, more than {MAX_TYPES}")
     return found

@@ -41,9 +41,17 @@ class DockerSandbox:
         self._user, self._repositories, self._guest, self._later = user, repositories, guest, later
         repositories.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._containers: dict[str, str] = {}  # sandbox id -> container id, of those that run now
+        self._alive: dict[str, str] = {}  # sandbox id -> app, from before its container is made until it is gone
         self._expired: set[str] = set()  # ids whose wall clock struck
 
     def run(self, spec: SandboxSpec, streams: Streams) -> int:
+        self._alive[spec.id] = spec.app
+        try:
+            return self._run(spec, streams)
+        finally:
+            del self._alive[spec.id]
+
+    def _run(self, spec: SandboxSpec, streams: Streams) -> int:
         timer = threading.Timer(spec.limits.seconds, self._expire, [spec.id])
         timer.daemon = True
         with socket.socket(socket.AF_UNIX) as door:
@@ -51,7 +59,7 @@ class DockerSandbox:
             door.bind(str(path))
             path.chmod(0o666)  # the folder above is closed to everybody on the host but root
             door.listen(1)
-            ended = False
+            code, ended = KILLED, False
             try:
                 self._start(spec)
                 timer.start()
@@ -59,18 +67,19 @@ class DockerSandbox:
             finally:
                 timer.cancel()
                 path.unlink(missing_ok=True)
-                self._remove(spec, ended=ended)
+                self._remove(spec, ended=ended, clean=ended and code == 0)
         if spec.id in self._expired:
             self._expired.discard(spec.id)
             return TIMED_OUT
         return code
 
-    def _remove(self, spec: SandboxSpec, *, ended: bool) -> None:
+    def _remove(self, spec: SandboxSpec, *, ended: bool, clean: bool) -> None:
         """A sandbox whose program has ended is removed behind the answer, which need not wait 150 ms for it."""
         if ended:
             self._later(lambda: self.stop(spec.id))
         else:
             self.stop(spec.id)
+        if not clean:
             tidy(self._repository(spec.app))
 
     def stop(self, id: str) -> None:
@@ -83,14 +92,15 @@ class DockerSandbox:
                 self._engine.post("containers", name, "wait", query={"condition": "removed"})
 
     def sweep(self, keep: Iterable[str]) -> Sequence[str]:
-        stay = set(keep)
         label = {"label": [f"octo.instance={self._instance}", "octo.sandbox"]}
         found = self._engine.get("containers", "json", query={"all": True, "filters": label})
         ours = {c["Labels"]["octo.sandbox"]: c["Labels"]["octo.app"] for c in found if self._is_ours(c)}
+        stay = {*keep, *self._alive}  # looked at after the engine: who made a container since then is in it
         gone = sorted(set(ours) - stay)
         for id in gone:
             self.stop(id)
-            tidy(self._repository(ours[id]))
+            if ours[id] not in self._alive.values():  # else a push to that app is at its repository
+                tidy(self._repository(ours[id]))
         return gone
 
     def owns(self, id: str, pid: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from octo.errors import Conflict, Locked
+from octo.errors import Conflict, Locked, Unavailable
 from octo.ports import Value, Write
 
 # A deleted key stays as a row without data until the next start, so that watchers see the deletion.
@@ -21,11 +21,14 @@ delete from kv where data is null;
 
 class SqliteStore:
     def __init__(self, file: Path) -> None:
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        file.chmod(0o600)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")  # a release that was told to a person survives a power cut
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            file.chmod(0o600)
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = full")  # a release that was told to a person survives a power cut
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(f'cannot open "{file}": {error}') from None
         self._changed = threading.Condition(threading.RLock())
         self._holders: dict[str, str] = {}
 
@@ -100,8 +103,11 @@ class SqliteStore:
             try:
                 version = self._apply(writes)
                 self._db.execute("commit")
-            except BaseException:
-                self._db.execute("rollback")
+            except BaseException as error:
+                if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._db.execute("rollback")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise Unavailable(f"cannot write octo.db: {error}", hint="See: octo doctor") from None
                 raise
             self._changed.notify_all()
         return version

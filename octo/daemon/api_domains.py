@@ -2,8 +2,8 @@
 
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
-from octo.errors import Forbidden
-from octo.model import hostname
+from octo.errors import Forbidden, OctoError
+from octo.model import Hostname, hostname
 
 
 def every(ask: Ask) -> Json:
@@ -20,12 +20,18 @@ def add(ask: Ask) -> Json:
     if name.endswith(suffix) and name != ask.octo.routing.host(ask.app):
         raise Forbidden(f'cannot add the domain "{name}": names under {suffix[1:]} belong to the apps of that name')
     domain = ask.octo.catalog.add_domain(ask.app, name, now=ask.octo.ports.clock.now())
-    ask.octo.routing.refresh()
+    try:
+        ask.octo.routing.refresh()
+    except OctoError:  # what cannot be routed must not stay and fail everybody's next change
+        ask.octo.catalog.remove_domain(ask.app, name)
+        raise
     return {"hostname": domain.hostname, "kind": "custom", "created_at": iso(domain.added_at)}
 
 
 def remove(ask: Ask) -> Json:
-    name = hostname(ask.path["host"])
+    given = ask.path["host"]
+    there = [d.hostname for d in ask.octo.catalog.domains(ask.app)]
+    name = Hostname(given) if given in there else hostname(given)  # one that was taken by older rules can go
     ask.octo.catalog.remove_domain(ask.app, name)
     ask.octo.routing.refresh()
     return {"hostname": name, "kind": "custom"}

@@ -11,6 +11,7 @@ from octo.formation import wanted
 from octo.model import process_name, quantity
 from octo.ports import Running
 
+WAITING = 256  # log sessions that were opened and not read yet; the oldest goes
 STATES = {"running": "up", "created": "starting", "restarting": "crashed", "exited": "crashed", "dead": "crashed"}
 
 
@@ -75,7 +76,7 @@ def run(ask: Ask) -> Json:
     command = ask.text("command")
     if not command.strip() or "\0" in command:
         raise Usage("cannot run an empty command")
-    size = (ask.given("rows", 24), ask.given("columns", 80))
+    size = (min(max(int(ask.given("rows", 24)), 1), 1000), min(max(int(ask.given("columns", 80)), 1), 1000))
     secret = ask.extra["attach"].expect(ask.app, command, tty=ask.given("tty", False), size=size)
     path = str(ask.octo.settings.run / "attach.sock")
     return {"name": "run.1", "type": "run", "state": "starting", "attach_url": path, "attach_secret": secret}
@@ -88,6 +89,8 @@ def open_logs(ask: Ask) -> Json:
     session = LogSession(ask.app.id, lines, ask.given("tail", False), ask.given("dyno", ""))
     id = secrets.token_urlsafe(16)
     ask.extra["logs"][id] = session
+    if len(ask.extra["logs"]) > WAITING:
+        ask.extra["logs"].pop(next(iter(ask.extra["logs"])), None)
     return {"id": id, "logplex_url": f"/logs/{id}"}
 
 

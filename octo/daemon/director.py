@@ -41,6 +41,7 @@ VALUES = (
     "REPO_PUT_URL",
     "REQUEST_ID",
 )
+AHEAD = 1000  # pieces of output that may wait for their reader
 HEAD_LIMIT = 1024 * 1024  # bytes of the refs, or of the line before the files
 
 
@@ -116,7 +117,7 @@ class _Calls:
             await send({"type": "http.response.body", "body": b""})
             return
         body = _Body(receive, self._loop)
-        answer = _Answer(send)
+        answer = _Answer(send, self._loop, lambda: self._push.gone)
         await answer.start()
         with self._changed:
             self._busy += 1
@@ -129,7 +130,7 @@ class _Calls:
             self._changed.wait_for(lambda: not self._busy)
 
     def _verdict(self, act: Callable[["_Body", Console], str], body: "_Body", answer: "_Answer") -> str:
-        console = self._console(lambda data: self._loop.call_soon_threadsafe(answer.put, data))
+        console = self._console(answer.put)
         try:
             return act(body, console)
         except OctoError as error:
@@ -239,19 +240,27 @@ class _Body:
 class _Answer:
     """A response whose text comes from another thread, its verdict last."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, loop: asyncio.AbstractEventLoop, gone: Callable[[], bool]) -> None:
+        self._send, self._loop, self._gone = send, loop, gone
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(AHEAD)
 
     async def start(self) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
 
     def put(self, data: bytes) -> None:
-        self._queue.put_nowait(data)
+        """From the working thread; waits when the reader is behind."""
+        self._room.acquire()
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, data)
 
     async def relay(self, work: "asyncio.Future[str]") -> None:
+        """Send what comes, until the work has ended. A reader that has gone is spared the rest; nobody waits for it."""
         work.add_done_callback(lambda _: self._queue.put_nowait(None))
         while (data := await self._queue.get()) is not None:
+            self._room.release()
+            if self._gone():
+                await asyncio.sleep(0)  # a full queue must not hold the loop
+                continue
             with contextlib.suppress(OSError):
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
         verdict = work.result() if not work.cancelled() else "exit 1"

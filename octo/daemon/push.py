@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitreceive import wire
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
-from octo.errors import NoSuchApp, OctoError
+from octo.errors import NoSuchApp, OctoError, Unavailable
 from octo.model import App, AppName, app_name
 from octo.pipeline.receive import READ, Push, Receiver, Session, new_push
 from octo.ports import Console, Streams
@@ -60,6 +60,7 @@ class Door:
         threading.Thread(target=self._accept, args=[self._listener], daemon=True, name=f"door {path.name}").start()
 
     def close(self) -> None:
+        """Take no new callers, and refuse those that come by `take`; who is being served is served to the end."""
         self._closing = True
         if self._listener:
             with contextlib.suppress(OSError):
@@ -101,10 +102,18 @@ class Door:
         if handler is None:
             raise wire.Malformed(f"no {kind[:20]!r} at this door")
         try:
+            if self._closing:
+                raise Unavailable("cannot begin anything now: octod is stopping", hint="Try again in a moment.")
             return handler(Call(kind, fields, words, streams, caller, self._who(_peer(caller), fields)))
         except OctoError as error:
             say(streams, error)
             return f"exit {error.exit_code}"
+        except wire.Malformed:
+            raise
+        except OSError as error:  # a full disk, most of all
+            log.exception("cannot serve %s", kind)
+            say(streams, Unavailable(f"cannot go on: {error.strerror or error}", hint="Ask the operator: octo doctor."))
+            return "exit 1"
         except Exception:
             log.exception("a bug, while serving %s", kind)
             say(streams, OctoError("something in octo is broken; the operator's log says what"))

@@ -101,13 +101,13 @@ class Server:
     def _close(self) -> None:
         """No new callers; what is under way gets a while; then everything but nginx and the containers ends."""
         self._over.set()
-        self._ssh.stop()
         for door in self._doors:
             door.close()
         log.info("waiting up to %.0f s for what is under way", LAST_WORK)
         waiter = threading.Thread(target=self._octo.wait_until_idle, daemon=True)
         waiter.start()
         waiter.join(LAST_WORK)
+        self._ssh.stop()  # only now: its sessions carry what the pushers read
         self._commands.stop()
         for path in (self._settings.command_socket, self._settings.door_socket, self._settings.api_socket):
             path.unlink(missing_ok=True)

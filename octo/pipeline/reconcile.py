@@ -1,19 +1,20 @@
 """Make the world agree with the catalog: at start, and on a timer."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from octo.catalog import Catalog
-from octo.errors import Locked, OctoError
+from octo.errors import Conflict, Locked, OctoError
 from octo.formation import wanted
 from octo.journal import Journal, Procedure
 from octo.model import App, BuildStatus
 from octo.pipeline.deploy import Deployer, Silent
 from octo.pipeline.plan import ONE_OFF, Deploy, image_tag
 from octo.pipeline.routing import Routing
-from octo.ports import Ports, Running
+from octo.ports import Ports, Running, Write
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,17 @@ class Reconciler:
         self._ports.router.start()
         self.journals()
         self._sweep(at_start=True)
+        self._free_addresses()
         self.heal()
         self._refresh()
 
     def again(self) -> None:
         """The timer's round: what failed before is tried again, what has drifted is put right."""
         self.journals()
+        for id in self._ports.sandbox.sweep(()):
+            log.warning("removed the sandbox %s, which its push had left", id)
         self._sweep(at_start=False)
+        self._free_addresses()
         self.heal()
         self._ports.router.mark()  # bounds its logs
         self._refresh()
@@ -62,6 +67,8 @@ class Reconciler:
                 self._journal.recover(self._procedures[entry.procedure], entry)
             except OctoError as error:
                 log.error("cannot end the %s that was cut off: %s", entry.procedure, error.message)
+            except (KeyError, TypeError, ValueError):  # another version's: it stays, and octod serves all the same
+                log.exception("cannot read the journal entry %s of a %s", entry.id, entry.procedure)
 
     def _refresh(self) -> None:
         try:
@@ -100,14 +107,22 @@ class Reconciler:
                 self._deployer.deploy(Deploy(now, live, fresh=False, want=want, replace=False), Silent())
 
     def _sweep(self, *, at_start: bool) -> None:
-        """Remove containers, and at the start addresses, that belong to nobody."""
+        """Remove containers that belong to nobody."""
         for container in self._ports.runtime.list():
             if self._stray(container, at_start):
                 self._remove(container, at_start)
-        if at_start and not self._journal.all():
-            names = {r.name for r in self._ports.runtime.list()}
-            for address in [a for a, name in self._catalog.allotted().items() if name not in names]:
-                self._ports.store.delete(f"octo/addresses/{address}")
+
+    def _free_addresses(self) -> None:
+        """Take back what belongs to no container. The order of looking matters: an address that was allotted to a
+        container which is not there yet has its deploy in the journal by now."""
+        allotted = self._ports.store.list("octo/addresses/")
+        if self._journal.all():
+            return
+        names = {r.name for r in self._ports.runtime.list()}
+        for key, value in allotted:
+            if value.data.decode() not in names:
+                with contextlib.suppress(Conflict):  # allotted anew meanwhile
+                    self._ports.store.put_many([Write(key, None, value.version)])
 
     def _stray(self, container: Running, at_start: bool) -> bool:
         app = self._catalog.by_id(container.app)

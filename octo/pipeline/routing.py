@@ -6,7 +6,8 @@ Two deploys at once must not route each other back: each table holds the flips o
 import threading
 
 from octo.catalog import Catalog, Targets
-from octo.model import App
+from octo.errors import Usage
+from octo.model import App, hostname
 from octo.ports import Route, Router
 
 
@@ -63,9 +64,17 @@ class Routing:
             to = targets.get(app.id, Targets(0))
             if to.routed:
                 # A domain that is some app's own name routes nobody else's requests, however it came into the store.
-                hosts = (self.host(app), *(h for h in own.get(app.id, []) if h not in taken))
+                hosts = (self.host(app), *(h for h in own.get(app.id, []) if h not in taken and _good(h)))
                 result.append(Route(app.name, app.id, hosts, to.addresses, to.release))
         return result
 
     def host(self, app: App) -> str:
         return f"{app.name}.{self._suffix}"
+
+
+def _good(name: str) -> bool:
+    """Whether the router will have it: one domain that somebody wrote into the store must not block every app."""
+    try:
+        return hostname(name) == name
+    except Usage:
+        return False

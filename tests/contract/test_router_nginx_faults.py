@@ -96,6 +96,17 @@ def test_a_reload_that_nginx_ignores_is_noticed_and_put_back(made: Bench) -> Non
     assert made.get("shop.localhost").echo["app"] == "next"
 
 
+@pytest.mark.parametrize("again", ["apply", "start"])
+def test_workers_whose_master_was_killed_are_replaced(made: Bench, again: str) -> None:
+    """They hold the port and answer the marker, but nobody can tell them a new table."""
+    os.kill(pid_of(made), signal.SIGKILL)
+    if again == "start":
+        made.router.start()
+    assert made.router.apply([route("shop", made.app("next")[0])])
+    assert made.get("shop.localhost").echo["app"] == "next"
+    assert not made.router.problems()
+
+
 def test_a_full_disk_leaves_the_old_table_serving(made: Bench) -> None:
     process.run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=755", "tmpfs", str(made.prefix / "trees")])
     try:

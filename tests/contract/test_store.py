@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from octo.adapters.store_sqlite import SqliteStore
-from octo.errors import Conflict, Locked
+from octo.errors import Conflict, Locked, Unavailable
 from octo.ports import Store, Write
 from tests.fakes import FakeStore
 
@@ -156,3 +156,23 @@ def test_sqlite_keeps_all_over_a_restart_and_is_closed_to_others(tmp_path: Path)
     assert again.put("a", b"2") > version
     assert file.stat().st_mode & 0o077 == 0
     again.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "octo.db")
+    store.put("a", b"1")
+    pages = store._db.execute("pragma page_count").fetchone()[0]
+    store._db.execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(Unavailable, match="cannot write octo.db: database or disk is full"):
+        store.put("b", b"x" * 500_000)
+    found = store.get("a")
+    assert found is not None and found.data == b"1" and store.get("b") is None
+    store._db.execute("pragma max_page_count = 100000")
+    store.put("b", b"x" * 500_000)
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "octo.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(Unavailable, match="cannot open"):
+        SqliteStore(tmp_path / "octo.db")

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import threading
 
 import pytest
@@ -52,3 +53,22 @@ def one_round(host: Host, clone: Repository, app: str, chance: random.Random, nu
     assert host.get(app)[1].split()[1] == f"v{live['version']}", note
     assert all(r["status"] != "pending" for r in host.json("releases", "-a", app)), note
     assert all(b["status"] != "pending" for b in host.json("builds", "-a", app)), note
+
+
+def test_a_stop_lets_a_push_come_to_its_end(own_host: Host) -> None:
+    host = own_host
+    clone = Repository(host, "shop", apps.web("hello"))
+    push = clone.start_push()
+    assert push.stdout and host.daemon
+    said = ""
+    for line in push.stdout:
+        said += line
+        if "Starting web.1" in line:
+            host.daemon.send_signal(signal.SIGTERM)
+            break
+    said += push.communicate()[0]
+    assert push.returncode == 0 and "Your site is available at" in said, said
+    assert host.daemon.wait() == 0
+    assert host.get("shop") == (200, "hello v1 ")
+    host.start()
+    assert not host.left_over()

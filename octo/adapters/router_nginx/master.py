@@ -65,6 +65,7 @@ class Master:
 
     def start(self) -> None:
         """Start with the current tree. Raises RouterFailed."""
+        self._end_orphans()
         done = self._run(["-c", f"{self._prefix}/current/nginx.conf"])
         if done.code:
             holder = sockets.holder(self._port, self._user)
@@ -84,6 +85,7 @@ class Master:
         """SIGQUIT, which lets requests end; after `patience` seconds SIGTERM, then SIGKILL for all of it."""
         pid = self.pid()
         if pid is None:
+            self._end_orphans()
             return
         for number, seconds in ((signal.SIGQUIT, patience), (signal.SIGTERM, 3.0)):
             _signal(pid, number)
@@ -92,6 +94,16 @@ class Master:
         else:
             self._kill({pid, *self.workers(pid)})
         self.clear()
+
+    def _end_orphans(self) -> None:
+        """Workers whose master was killed hold the port, and nobody can tell them a new table: let them finish."""
+        held = {s.inode for s in sockets.sockets() if s.state == sockets.LISTEN and s.local_port == self._port}
+        found = [p for p in _processes() if _cmdline(p).startswith(b"nginx: worker process") and self._mine(p)]
+        found = [p for p in found if not _cmdline(int(_status(p).get("PPid", 0))).startswith(b"nginx: master process")]
+        orphans = [p for p in found if held & sockets.socket_inodes(p) and _same_root(p)]
+        for pid in orphans:
+            _signal(pid, signal.SIGQUIT)
+        wait_until(lambda: not any(held & sockets.socket_inodes(p) for p in orphans), 3.0)
 
     def _kill(self, everyone: Iterable[int]) -> None:
         for pid in everyone:

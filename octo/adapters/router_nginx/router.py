@@ -156,7 +156,7 @@ class NginxRouter:
     def _swap(self, files: Files) -> bool:
         self._logs.rotate(self._master.reopen_logs)
         before = self._trees.current()
-        if before and before.holds(files) and self._serves(before):
+        if before and before.holds(files) and self._master.pid() is not None and self._serves(before):
             return False
         tree = self._write(files)
         try:

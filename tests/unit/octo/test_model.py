@@ -158,3 +158,9 @@ def test_keys_that_steer_octo_are_not_handed_to_the_app() -> None:
 
 def test_the_apps_own_port_wins_over_an_env_of_the_image() -> None:
     assert environment(Release("a", 1, "x", 0, port=5000, config={"PORT": "5000"}), "web", 1)["PORT"] == "5000"
+
+
+@pytest.mark.parametrize("given", ["0x7f.1", "a.1", "127.1", "1.1", "a.b.0"])
+def test_a_name_that_browsers_take_for_an_address_is_no_domain(given: str) -> None:
+    with pytest.raises(Usage):
+        model.hostname(given)

@@ -33,3 +33,8 @@ def test_types_and_commands_are_read() -> None:
 def test_a_malformed_one_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(BuildFailed, match=said.replace("(", r"\(")):
         procfile.parse(text)
+
+
+def test_too_many_process_types_are_refused() -> None:
+    with pytest.raises(BuildFailed, match="31 process types"):
+        procfile.parse("".join(f"w{n}: x\n" for n in range(31)))
