@@ -142,6 +142,8 @@ class Steps:
         return ContainerSpec(name, release.image, deploy.app.id, release.version, process, index, address, env, command)
 
     def stop_new(self, deploy: Deploy) -> None:
+        """They may have been routed for a moment: whoever reached them is answered before they go."""
+        self._wait_until_left(deploy.slots)
         at_once(stopping(self._ports, deploy.slots, self._budgets.grace))
 
     def prove(self, deploy: Deploy) -> Deploy:
@@ -188,9 +190,12 @@ class Steps:
     def drain(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)
         at_once(self._keeping(slot) for slot in deploy.slots)
-        old = [f"{s.address}:{s.port}" for s in deploy.retire if is_web(s.process)]
-        wait_until_closed(self._ports.router.connections, old, self._ports.clock, self._budgets.drain)
+        self._wait_until_left(deploy.retire)
         return deploy
+
+    def _wait_until_left(self, slots: Sequence[Slot]) -> None:
+        web = [f"{s.address}:{s.port}" for s in slots if is_web(s.process)]
+        wait_until_closed(self._ports.router.connections, web, self._ports.clock, self._budgets.drain)
 
     def _keeping(self, slot: Slot) -> Callable[[], object]:
         """Only a container that serves is the engine's to restart: one that dies before must show how it died."""

@@ -206,3 +206,34 @@ def test_builds_and_images_do_not_pile_up() -> None:
     assert len(builds) == 50 and sum(bool(b.image) for b in builds) == 2
     assert len(world.runtime.images) == 2
     world.check()
+
+
+def test_new_containers_that_were_routed_for_a_moment_are_drained_before_they_are_undone() -> None:
+    """Killed after the flip and before the commit: somebody may be in the middle of an answer of the new ones."""
+    world = World()
+    served(world)
+    for at in range(100):
+        again = crashed(served, push, at, after=False)
+        if again and again.router.table[0].release == 2 and again.there().live == 1:
+            world = again
+            break
+    new = world.router.table[0].targets
+    world.boot()
+    world.router.open = dict.fromkeys(new, 1)
+    asked: list[bool] = []
+
+    def stop(name: str, grace: float) -> None:
+        asked.append(any(world.router.open.values()))
+        real_stop(name, grace)
+
+    real_stop, real_sleep = world.runtime.stop, world.clock.sleep
+    world.runtime.stop = stop  # type: ignore[method-assign]
+
+    def sleep(seconds: float) -> None:
+        real_sleep(seconds)
+        world.router.open.clear()  # the answer has been given
+
+    world.clock.sleep = sleep  # type: ignore[method-assign]
+    world.reconciler.at_start()
+    assert asked and not any(asked)
+    world.check()
