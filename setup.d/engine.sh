@@ -51,13 +51,20 @@ mount_cgroups() { # systemd would have done it
 }
 
 forget_dead_dockerd() { # after a crash dockerd takes any process that has its old number for itself
-	pid=$(cat /var/run/docker.pid 2>/dev/null || true)
-	[ -z "$pid" ] || is_dockerd "$pid" || rm -f /var/run/docker.pid
+	forget_dead dockerd /var/run/docker.pid
+	forget_dead containerd /var/run/docker/containerd/containerd.pid # or waits for one that is not there
 }
 
-is_dockerd() { # PID
-	case $(readlink "/proc/$1/exe") in
-	*/dockerd | */dockerd\ *) ;; # the latter after an upgrade: "(deleted)"
+forget_dead() { # PROGRAM FILE
+	pid=$(cat "$2" 2>/dev/null || true)
+	[ -z "$pid" ] || is_program "$1" "$pid" || rm -f "$2"
+}
+
+is_dockerd() { is_program dockerd "$1"; } # PID
+
+is_program() { # NAME PID
+	case $(readlink "/proc/$2/exe") in
+	*/"$1" | */"$1"\ *) ;; # the latter after an upgrade: "(deleted)"
 	*) return 1 ;;
 	esac
 }
