@@ -26,6 +26,7 @@ from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, 
 from octo.ports import Store, Write
 
 CONFIG = "octohost/"
+ADDRESSES = "octo/addresses/"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Catalog:
         self, app: App, *, holder: str, wait: float = 0, waiting: Callable[[str], None] | None = None
     ) -> AbstractContextManager[None]:
         """Hold off every other change of the app. Raises Locked, in words, when it stays taken."""
-        return self.store.lock(f"octo/locks/{app.id}", holder=holder, wait=wait, waiting=waiting)
+        return self.store.lock(lock_key(app.id), holder=holder, wait=wait, waiting=waiting)
 
     def busy(self, app: App, error: Locked) -> Locked:
         return Locked(
@@ -201,8 +202,7 @@ class Catalog:
 
     def allotted(self) -> Mapping[str, str]:
         """Address -> name of the container that has it."""
-        prefix = "octo/addresses/"
-        return {key.removeprefix(prefix): value.data.decode() for key, value in self.store.list(prefix)}
+        return {key.removeprefix(ADDRESSES): value.data.decode() for key, value in self.store.list(ADDRESSES)}
 
 
 def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: int, *, after: str | None) -> list[str]:
@@ -213,6 +213,11 @@ def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: i
     if len(free) < count:
         raise Conflict("cannot allot an address: all of the apps' network are taken", hint="Choose a larger subnet.")
     return free[:count]
+
+
+def lock_key(app: str) -> str:
+    """app: App.id."""
+    return f"octo/locks/{app}"
 
 
 def app_write(app: App) -> Write:
@@ -233,7 +238,7 @@ def targets_write(app: App, targets: Targets) -> Write:
 
 def address_write(address: str, name: str | None) -> Write:
     """name None frees the address."""
-    return Write(f"octo/addresses/{address}", None if name is None else name.encode(), 0 if name else None)
+    return Write(ADDRESSES + address, None if name is None else name.encode(), 0 if name else None)
 
 
 def _release_key(app: str, version: int) -> str:

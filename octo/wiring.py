@@ -112,6 +112,10 @@ class Octo:
         self.ports.runtime.clear()
 
 
+def console_on(descriptor: int) -> Console:
+    return StreamConsole.on(descriptor)
+
+
 def render(write: Callable[[bytes], object]) -> Console:
     return StreamConsole(write)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from octo.daemon.access import Access, Actor, Verb
+from octo.daemon.access import Actor, Verb
 from octo.errors import Usage
 from octo.model import App
 from octo.ports import Console
@@ -19,7 +19,6 @@ class Ask:
     octo: Octo
     actor: Actor
     console: Console  # where a handler that deploys tells its steps
-    access: Access
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Json = None

@@ -134,7 +134,6 @@ class _Calls:
         try:
             return act(body, console)
         except OctoError as error:
-            self._push.refused = error.message
             console.error(f"octo: {error.message}")
             if error.hint:
                 console.error(error.hint)

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,3 @@ def _apps(octo: Octo) -> Iterator[Finding]:
 def _leftovers(octo: Octo) -> Iterator[Finding]:
     left = octo.leftovers()
     yield Finding("left-overs", not left, ", ".join(left) or "none", "Restart octod: it sweeps at its start.")
-
-
-Check = Callable[[Octo], Iterator[Finding]]

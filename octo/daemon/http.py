@@ -30,7 +30,7 @@ async def serve(app: Any, path: Path, *, mode: int, group: int = 0, admit: Calla
         connected = made.connection_made
 
         def connection_made(transport: asyncio.BaseTransport) -> None:
-            peer = _peer(transport.get_extra_info("socket"))
+            peer = peer_of(transport.get_extra_info("socket"))
             made.app_state = {"peer": peer}
             if admit(peer):
                 connected(transport)
@@ -49,6 +49,7 @@ async def serve(app: Any, path: Path, *, mode: int, group: int = 0, admit: Calla
     return server
 
 
-def _peer(sock: socket.socket) -> Peer:
+def peer_of(sock: socket.socket) -> Peer:
+    """Who is at the other end of a Unix socket. Source: unix(7), SO_PEERCRED."""
     pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return Peer(pid, uid)

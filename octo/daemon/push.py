@@ -8,7 +8,6 @@ import logging
 import os
 import select
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from gitreceive import wire
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
+from octo.daemon.http import peer_of
 from octo.errors import NoSuchApp, OctoError, Unavailable
 from octo.model import App, AppName, app_name
 from octo.pipeline.receive import READ, Push, Receiver, Session, new_push
@@ -104,7 +104,7 @@ class Door:
         try:
             if self._closing:
                 raise Unavailable("cannot begin anything now: octod is stopping", hint="Try again in a moment.")
-            return handler(Call(kind, fields, words, streams, caller, self._who(_peer(caller), fields)))
+            return handler(Call(kind, fields, words, streams, caller, self._who(peer_of(caller).uid, fields)))
         except OctoError as error:
             say(streams, error)
             return f"exit {error.exit_code}"
@@ -125,12 +125,6 @@ def say(streams: Streams | None, error: OctoError) -> None:
         lines = [f" ! {error.message}", *([f"       {error.hint}"] if error.hint else [])]
         with contextlib.suppress(OSError):
             os.write(streams.stderr, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
-
-
-def _peer(caller: socket.socket) -> int:
-    """The caller's uid."""
-    uid: int = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-    return uid
 
 
 def operator(uid: int, fields: Mapping[str, str]) -> Actor:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -70,10 +71,9 @@ class _Endpoint:
 
     async def _respond(self, request: Request, body: Json) -> Response:
         resource = self.resource
-        if resource.deploys and STREAM in request.headers.get("accept", ""):
-            ask = await run_in_threadpool(self._ask, request, body, _Silent())
-            return StreamingResponse(self._steps(ask), media_type=STREAM)
         ask = await run_in_threadpool(self._ask, request, body, _Silent())
+        if resource.deploys and STREAM in request.headers.get("accept", ""):
+            return StreamingResponse(self._steps(ask), media_type=STREAM)
         result = await run_in_threadpool(resource.handle, ask)
         if resource.text:
             return StreamingResponse(_lines(result), media_type="text/plain; charset=utf-8")
@@ -91,7 +91,6 @@ class _Endpoint:
             self._octo,
             actor,
             console,
-            self._access,
             request.path_params,
             dict(request.query_params),
             body,
@@ -119,7 +118,7 @@ class _Endpoint:
 
         def work() -> None:
             try:
-                told = _with_console(ask, _Lines(put))
+                told = replace(ask, console=_Lines(put))
                 put({"result": self.resource.handle(told)})
             except OctoError as error:
                 put({"error": _document(error)})
@@ -169,12 +168,6 @@ class _Lines:
 class _Silent(_Lines):
     def __init__(self) -> None:
         super().__init__(lambda _: None)
-
-
-def _with_console(ask: Ask, console: Console) -> Ask:
-    from dataclasses import replace
-
-    return replace(ask, console=console)
 
 
 async def _body(request: Request) -> Json:

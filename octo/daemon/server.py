@@ -65,7 +65,7 @@ class Server:
         git = GitDoor(
             octo.receiver,
             director.open,
-            lambda fd: wiring.render(lambda data: os.write(fd, data)),
+            wiring.console_on,
             lambda actor, name: octo.create(name, actor.user),
         )
         self._commands.start()

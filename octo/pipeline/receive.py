@@ -41,8 +41,6 @@ class Push:
     gone: bool = False  # the pusher has hung up
     phase: Phase = Phase.RECEIVING
     build: Build | None = None
-    release: Release | None = None
-    refused: str = ""  # why, in words
 
     def check(self) -> None:
         if self.gone and self.phase is not Phase.DEPLOYING:
@@ -163,7 +161,6 @@ class Receiver:
         release = self._release(push, push.build)
         want = wanted(release.processes, self.catalog.scale(push.app))
         done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want), console)
-        push.release = done.release
         self._tell(push.app, done, mark, console)
 
     def already_live(self, push: Push, commit: str) -> Release | None:

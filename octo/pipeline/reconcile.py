@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from octo.catalog import Catalog
+from octo.catalog import ADDRESSES, Catalog, lock_key
 from octo.errors import Conflict, Locked, OctoError
 from octo.formation import wanted
 from octo.journal import Journal, Procedure
@@ -115,7 +115,7 @@ class Reconciler:
     def _free_addresses(self) -> None:
         """Take back what belongs to no container. The order of looking matters: an address that was allotted to a
         container which is not there yet has its deploy in the journal by now."""
-        allotted = self._ports.store.list("octo/addresses/")
+        allotted = self._ports.store.list(ADDRESSES)
         if self._journal.all():
             return
         names = {r.name for r in self._ports.runtime.list()}
@@ -133,7 +133,7 @@ class Reconciler:
     def _remove(self, container: Running, at_start: bool) -> None:
         """Under the app's lock, and only if it still belongs to nobody: a deploy may just have begun or ended."""
         try:
-            with self._ports.store.lock(f"octo/locks/{container.app}", holder="octo, cleaning up"):
+            with self._ports.store.lock(lock_key(container.app), holder="octo, cleaning up"):
                 at_work = {str(e.subject.get("app", {}).get("id")) for e in self._journal.all()}
                 if container.app in at_work or not self._stray(container, at_start):
                     return

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from octo.catalog import Catalog
+from octo.catalog import Catalog, address_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step
@@ -49,9 +49,7 @@ class Changes:
     ) -> Release | None:
         """Store the changes with a release that has them; without one, when nothing is live or `restart` is False."""
         with self.alone(app, f"a config change by {user or 'the operator'}", _waiting(console)) as app:
-            config = {**self._catalog.config(app), **changes}
-            live = self._catalog.live(app)
-            now = self._catalog.config(app)
+            now, live = self._catalog.config(app), self._catalog.live(app)
             if all(now.get(k) == v for k, v in changes.items()):
                 console.result("Nothing to change: that is the config already.")
                 return None
@@ -59,7 +57,7 @@ class Changes:
                 self._ports.store.put_many(self._catalog.config_writes(app, changes))
                 console.result(f"{_describe(changes)}: for the next release.")
                 return None
-            kept = {k: v for k, v in config.items() if v is not None}
+            kept = {k: v for k, v in {**now, **changes}.items() if v is not None}
             release = self._next(app, live, kept, _describe(changes), user)
             want = self._want(app, release, app.stopped)
             deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
@@ -168,8 +166,7 @@ class Changes:
         at_once(stopping(self._ports, deploy.retire, self._budgets.grace))
         allotted = self._catalog.allotted()
         names = {s.name for s in deploy.retire}
-        for address in [a for a, name in allotted.items() if name in names]:
-            self._ports.store.delete(f"octo/addresses/{address}")
+        self._ports.store.put_many([address_write(a, None) for a, name in allotted.items() if name in names])
         for name in self._ports.blobs.list(f"builds/{deploy.app.id}/"):
             self._ports.runtime.untag(image_tag(self._instance, deploy.app.id, name.rpartition("/")[2]))
             self._ports.blobs.delete(name)

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
 from tests.stories.host import Host, Repository
 
 
-@pytest.fixture(scope="session")
-def host() -> Iterator[Host]:
+@contextmanager
+def serving() -> Iterator[Host]:
     made = Host()
     try:
         made.start()
@@ -17,17 +18,18 @@ def host() -> Iterator[Host]:
         yield made
     finally:
         made.down()
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
 def own_host() -> Iterator[Host]:
-    made = Host()
-    try:
-        made.start()
-        made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())
+    with serving() as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture
