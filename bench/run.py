@@ -73,7 +73,7 @@ def read(words: Sequence[str]) -> Asked:
     parser.add_argument("--trace", action="store_true", help="show where the time of a push goes")
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part (may be given again)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
-    parser.add_argument("--stack", default=os.environ.get("OCTO_STACK", "octo/stack:latest"), help="base of the app")
+    parser.add_argument("--stack", default="octo/stack:latest", help="base of the app")
     given = parser.parse_args(words)
     if given.n < 1:
         parser.error("-n must be 1 or more")

@@ -1,65 +1,22 @@
-"""A build as text: the context read as it passes, the classic builder's output, and in plain words what went wrong."""
+"""A build as text: the classic builder's output, and in plain words what went wrong."""
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from octo.errors import BuildFailed
+from octo.limits import KINDS
 from octo.model import shown
-from octo.ports import Limits
+from octo.ports import Limits, Strike
+from octo.specs import GB, MB
 
-MB = 1024 * 1024
 READ_ABOVE = "Read the lines above, mend it and push again."
 
 _STEP = re.compile(r"Step (\d+/\d+) : (.*)", re.DOTALL)
 _IMAGE = re.compile(r" ---> ([0-9a-f]{12})\n")
 _CONTAINER = re.compile(r" ---> Running in ([0-9a-f]{12})\n")
 _NOTED = 10_000  # ids; a build can print lines that look like the builder's own
-
-
-class Context:
-    """Pass a tar stream on, and note on the way what lies at its root under the name Dockerfile.
-
-    The engine's refusals differ by version and mode; this does not. Source of the format: tar(5).
-    """
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.dockerfile = ""  # the tar's type letter: "0" a file, "2" a symbolic link; "" none seen
-        self._chunks = chunks
-        self._head = b""
-        self._skip = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._chunks:
-                if not self.dockerfile:
-                    self._look(chunk)
-                yield chunk
-        except OSError as error:
-            raise BuildFailed(
-                f"cannot build the image: its files did not arrive whole: {error.strerror or error}",
-                hint="Push again.",
-            ) from None
-
-    def _look(self, chunk: bytes) -> None:
-        at = 0
-        while at < len(chunk):
-            step = min(self._skip, len(chunk) - at)
-            self._skip, at = self._skip - step, at + step
-            need = 512 - len(self._head)
-            self._head, at = self._head + chunk[at : at + need], at + need
-            if len(self._head) == 512:
-                self._member(self._head)
-                self._head = b""
-
-    def _member(self, head: bytes) -> None:
-        name, prefix = head[:100].rstrip(b"\0").removeprefix(b"./"), head[345:500].strip(b"\0")
-        digits = head[124:136].strip(b" \0")
-        size = int(digits, 8) if re.fullmatch(rb"[0-7]+", digits) else int.from_bytes(head[125:136])  # GNU: base 256
-        self._skip = -(-size // 512) * 512
-        if name == b"Dockerfile" and not prefix.strip(b"./"):
-            self.dockerfile = chr(head[156] or 48)
 
 
 class ClassicLog:
@@ -124,33 +81,49 @@ def _note(into: "OrderedDict[str, Any]", key: str, value: int | None) -> None:
         into.popitem(last=False)
 
 
-def classic_failure(log: ClassicLog, limits: Limits, *, starved: bool) -> BuildFailed:
-    """Say why the classic builder failed. starved: the kernel killed something for want of memory."""
+def classic_failure(log: ClassicLog, limits: Limits, strike: Strike | None) -> BuildFailed:
+    """Say why the classic builder failed. strike: the limit that it ran into."""
     step = f"step {log.step}, {shown(log.instruction)}," if log.step else "the build"
-    memory = f"{limits.memory // MB} MB"
-    if starved:
-        return failed(f"{step} ran out of memory (limit {memory})", hint="Let it need less memory.")
+    if strike:
+        return struck(strike, limits, step)
     if log.code == 137:
-        return failed(f"{step} was killed (exit code 137), as happens above the memory limit of {memory}")
+        return failed(f"{step} was killed (exit code 137), as happens above the memory limit of {_size(limits.memory)}")
     if log.code is not None:
         return failed(f"{step} failed with exit code {log.code}")
     if log.instruction.upper().startswith("FROM "):
-        return failed(
-            f"the base image of {shown(log.instruction)} cannot be had: {plain(log.error)}",
-            hint="Check the name in FROM, and that this server reaches its registry.",
-        )
+        return no_base(log.instruction, log.error)
     return failed(f"{step} failed: {plain(log.error)}")
 
 
-def refused(context: Context, words: str) -> BuildFailed:
+def no_base(wanted: str, why: str) -> BuildFailed:
+    return failed(
+        f"the base image of {shown(wanted)} cannot be had: {plain(why)}",
+        hint="Check the name in FROM, and that builds reach its registry.",
+    )
+
+
+def refused(words: str) -> BuildFailed:
     """Say why the build did not even begin."""
-    if not context.dockerfile:
-        return failed("There is no Dockerfile present.", hint="Add a Dockerfile at the root of the repository.")
-    if context.dockerfile == "2":
-        return failed(
-            f"its Dockerfile is a symbolic link that leads nowhere: {plain(words)}", hint="Put the file itself there."
-        )
     return failed(plain(words), hint="Mend the Dockerfile and push again.")
+
+
+_STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
+    Strike.MEMORY: lambda limits: f"ran out of memory (limit {_size(limits.memory)})",
+    Strike.PIDS: lambda limits: f"ran more than {limits.pids} processes and threads at once, the limit",
+    Strike.SECONDS: lambda limits: f"ended after {limits.seconds:g} s, the limit",
+    Strike.DISK: lambda limits: f"wrote more than {_size(limits.disk)}, the limit",
+    Strike.OUTPUT: lambda limits: f"printed more than {_size(limits.output)}, the limit",
+}
+
+
+def struck(strike: Strike, limits: Limits, what: str = "it") -> BuildFailed:
+    """Which limit ended it, and how it is raised."""
+    hint = f"Let it need less, or ask the operator: octo limits:set APP {KINDS[strike.value].example}"
+    return failed(f"{what} {_STRUCK[strike](limits)}", hint=hint)
+
+
+def _size(number: int) -> str:
+    return f"{number / GB:g} GB" if number >= GB else f"{number / MB:g} MB"
 
 
 def failed(why: str, *, hint: str = READ_ABOVE) -> BuildFailed:

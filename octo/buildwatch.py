@@ -1,52 +1,70 @@
-"""A build under watch: its wall clock, its output and whether somebody still waits for it."""
+"""A build under watch: its wall clock, its output, its disk, and whether somebody still waits for it."""
 
 import contextlib
 import io
+import math
 import os
 import re
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Self
 
 from octo import process
-from octo.buildlog import MB, Context, failed
+from octo.buildlog import struck
 from octo.errors import Cancelled, OctoError
-from octo.ports import BuildSpec
+from octo.ports import BuildSpec, Strike
 
 POLL = 0.25  # seconds between two looks at the clock and at `cancelled`
 # Words of moby (daemon/images, layer store): all that tells this failure from others.
 LOST = re.compile(r"unknown parent image ID|failed to set parent|No such image: sha256:|layer does not exist")
-CHUNK = 256 * 1024  # bytes
 FAREWELL = 20.0  # seconds that the engine gets to clean up by itself
 TRUNCATED = b"\n... output truncated\n"
 Output = Callable[[bytes], None]
 
 
 class Watch:
-    """Ends a build that goes over a limit, or that nobody waits for any more; the first reason is the verdict."""
+    """Ends a build that goes over a limit, or that nobody waits for any more; the first reason is the verdict.
+
+    look: is asked again and again which limit struck, while something runs `over` it.
+    """
 
     def __init__(self, spec: BuildSpec, output: Output, cancelled: Callable[[], bool]) -> None:
         self.verdict: Exception | None = None
+        self.look: Callable[[], Strike | None] = lambda: None
         self._spec, self._output, self._cancelled = spec, output, cancelled
-        self._room = spec.output_limit
+        self._deadline = math.inf
+        self._room = spec.limits.output
         self._lock = threading.Lock()
-        self._done = threading.Event()
         self._end: Callable[[], None] = lambda: None
+
+    def begin(self) -> None:
+        """The clock runs from the first time on: what comes before is not the build's fault."""
+        self._deadline = min(self._deadline, time.monotonic() + self._spec.limits.seconds)
 
     @contextlib.contextmanager
     def over(self, end: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
-        """end: asks the build to stop, with what it says last still to be read. kill: leaves it no choice."""
-        self._end = end
-        looker = thread(self._look, kill)
+        """end: asks the build to stop, with what it says last still to be read. kill: leaves it no choice.
+
+        One thing after the other may run under it. Raises the verdict when there is one already.
+        """
+        self.check()
+        self._end, done = end, threading.Event()
+        looker = thread(self._keep_looking, kill, done)
         try:
             yield
         finally:
-            self._done.set()
+            done.set()
             kill()
             looker.join()
+            self._end = lambda: None
+
+    def check(self) -> None:
+        """Look now; raise the verdict."""
+        if self.verdict is None:
+            self._judge()
+        if self.verdict is not None:
+            raise self.verdict
 
     def stop(self, why: Exception) -> None:
         with self._lock:
@@ -64,38 +82,39 @@ class Watch:
             self._room -= len(data)
             if self._room < 0:
                 self._output(TRUNCATED)
-                self.stop(failed(f"it printed more than {self._spec.output_limit / MB:g} MB, the limit"))
+                self.stop(struck(Strike.OUTPUT, self._spec.limits))
         except OSError as error:
             self.stop(Cancelled(f"cannot show the output of the build: {error.strerror or error}"))
         except OctoError as error:
             self.stop(error)
 
-    def _look(self, kill: Callable[[], None]) -> None:
-        deadline = time.monotonic() + self._spec.limits.seconds
+    def _keep_looking(self, kill: Callable[[], None], done: threading.Event) -> None:
         while self.verdict is None:
-            try:
-                self._judge(deadline)
-            except Exception as error:  # noqa: BLE001 - a bug of `cancelled` must not leave the build unwatched
-                self.stop(error)
-            if self.verdict is None and self._done.wait(POLL):
+            self._judge()
+            if self.verdict is None and done.wait(POLL):
                 return
-        if not self._done.wait(FAREWELL):
+        if not done.wait(FAREWELL):
             kill()
 
-    def _judge(self, deadline: float) -> None:
-        if self._cancelled():
-            self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
-        elif time.monotonic() > deadline:
-            self.stop(failed(f"ended after {self._spec.limits.seconds:g} s, the limit"))
+    def _judge(self) -> None:
+        try:
+            if self._cancelled():
+                self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
+            elif time.monotonic() > self._deadline:
+                self.stop(struck(Strike.SECONDS, self._spec.limits))
+            elif strike := self.look():
+                self.stop(struck(strike, self._spec.limits))
+        except Exception as error:  # noqa: BLE001 - a bug of `cancelled` must not leave the build unwatched
+            self.stop(error)
 
 
-def feed(send: Callable[[Iterable[bytes]], None], context: Context, watch: Watch) -> None:
-    """Send the context. Its own errors end the build; those of the way are told by the answer."""
+def feed(send: Callable[[Iterable[bytes]], None], chunks: Iterable[bytes], watch: Watch) -> None:
+    """Send the files. Their own errors end the build; those of the way are told by the answer."""
     try:
-        send(context)
+        send(chunks)
     except OSError:
         pass
-    except Exception as error:  # noqa: BLE001 - also a bug of the context's maker: the thread that builds raises it
+    except Exception as error:  # noqa: BLE001 - a bug: the thread that builds raises it
         watch.stop(error)
 
 
@@ -105,37 +124,10 @@ def thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
     return made
 
 
-class LostLayer(OctoError):
-    """The engine removed an image that the build had counted on."""
-
-
-class Replay:
-    """A context that can be read again: what has passed is kept in an unnamed file."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self._rest = iter(context)
-        self._passed = tempfile.TemporaryFile(prefix="octo-context-")  # noqa: SIM115 - closed by __exit__
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._passed.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._passed.seek(0)
-        while chunk := self._passed.read(CHUNK):
-            yield chunk
-        for chunk in self._rest:
-            self._passed.write(chunk)
-            yield chunk
-
-
-def fill(pipe: io.FileIO, context: Context, watch: Watch, program: process.Program) -> None:
-    """Write the context to the command. Its stdin closes late after an error: half a context must not build."""
+def fill(pipe: io.FileIO, chunks: Iterable[bytes], watch: Watch, program: process.Program) -> None:
+    """Write the files to the command. Its stdin closes late after an error: half of them must not build."""
     with pipe:
-        feed(lambda chunks: _write(pipe, chunks), context, watch)
+        feed(lambda pieces: _write(pipe, pieces), chunks, watch)
         if watch.verdict:
             program.wait()
 

@@ -80,11 +80,13 @@ class Engine:
         stream.answer()
         return stream
 
-    def upload(self, *path: str, query: Query | None = None, kind: str = "application/x-tar") -> "Stream":
-        """Begin a POST with a streamed body: next come `send` and `answer`, in one thread or two."""
+    def upload(
+        self, *path: str, query: Query | None = None, kind: str = "application/x-tar", method: str = "POST"
+    ) -> "Stream":
+        """Begin a call with a streamed body: next come `send` and `answer`, in one thread or two."""
         link = self._connect(None)
         with _failing(link):
-            link.putrequest("POST", _target(path, query))
+            link.putrequest(method, _target(path, query))
             link.putheader("Content-Type", kind)
             link.putheader("Transfer-Encoding", "chunked")
             link.endheaders()

@@ -78,6 +78,13 @@ class Cancelled(OctoError):
     """The person who asked has gone."""
 
 
+class Full(OctoError):
+    """Too little is free on a disk to begin."""
+
+    status = 507
+    id = "insufficient_storage"
+
+
 class Unavailable(OctoError):
     """A part that octo leans on does not answer: the engine, nginx, the store."""
 

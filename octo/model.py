@@ -21,7 +21,7 @@ MAX_SCALE = 100  # containers of one process type
 # Keys that steer octo: kept with the app's config, never handed to the app (octohost's KV layout).
 CONTROL_KEYS = frozenset(
     "CONTAINERS DOMAINS MEMORY_LIMIT CUSTOM_CHECK CUSTOM_CHECK_INTERVAL NO_HTTP_PROXY NGINX_ALT"
-    " SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL".split()
+    " SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL STACK".split()
 )
 
 _APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -130,6 +130,7 @@ class App:
     live: int = 0  # the release that serves; 0 before the first
     last: int = 0  # the newest release's number, failed ones counted
     stopped: bool = False  # by ps:stop: no containers until ps:start or the next push
+    limits: Mapping[str, float] = field(default_factory=dict)  # of its builds, where they differ from the host's
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,10 @@ class Build:
     status: BuildStatus = BuildStatus.RUNNING
     finished_at: float | None = None
     image: str = ""  # the engine's content id, "sha256:..."
+    buildpack: str = ""  # its name; "" of a Dockerfile build
+    stack: str = ""  # StackVersion.id; "" of a Dockerfile build
+    slug: int = 0  # bytes; 0 of a Dockerfile build
+    defaults: Mapping[str, str] = field(default_factory=dict)  # config that the buildpack proposes
     processes: Mapping[str, str | None] = field(default_factory=dict)
     ports: tuple[int, ...] = ()  # TCP ports of EXPOSE, the first one first
     reason: str = ""

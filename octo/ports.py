@@ -1,51 +1,18 @@
 """All that octo needs from the outside, as promises. Each has a test file in tests/contract/."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from octo.model import Service
-from octo.specs import (
-    BuildSpec as BuildSpec,
-)
-from octo.specs import (
-    ContainerSpec as ContainerSpec,
-)
-from octo.specs import (
-    Image as Image,
-)
-from octo.specs import (
-    Limits as Limits,
-)
-from octo.specs import (
-    Route as Route,
-)
-from octo.specs import (
-    Running as Running,
-)
-from octo.specs import (
-    SandboxSpec as SandboxSpec,
-)
-from octo.specs import (
-    Streams as Streams,
-)
-from octo.specs import (
-    Tally as Tally,
-)
-from octo.specs import (
-    Value as Value,
-)
-from octo.specs import (
-    Write as Write,
-)
+from octo.specs import *  # handed on: one page to read, one name to import from
 
 # --- Store: octo's memory -------------------------------------------------------------------------
 
 
 class Store(Protocol):
     def get(self, key: str) -> Value | None: ...
-
     def put(self, key: str, data: bytes, *, expect: int | None = None) -> int:
         """Write, and return the new version.
 
@@ -105,19 +72,35 @@ class Blobs(Protocol):
         """The content in chunks. Raises NotFound."""
 
     def delete(self, name: str) -> None: ...
-
     def list(self, prefix: str) -> Sequence[str]: ...
+
+    def size(self, name: str) -> int:
+        """Bytes. Raises NotFound."""
+
+    def sign(self, method: str, name: str, *, seconds: float, most: int = 0) -> str:
+        """A path with a query that allows one method (GET, PUT) on one object for so long.
+
+        most: bytes that a PUT may bring. seconds: at most 600 for GET, 3600 for PUT.
+        """
+
+    def check(self, method: str, target: str) -> Grant:
+        """What a signed path with its query allows. Raises Forbidden when it is altered, expired or of another method.
+
+        Once only: a second use of the same signature raises Forbidden too.
+        """
+
+    def renew(self, target: str) -> None:
+        """Let a signed path that was checked, and of which nothing came, be used again until it expires."""
 
 
 # --- Sandbox: one throw-away container per push ---------------------------------------------------------
 
 
 class Sandbox(Protocol):
-    def run(self, spec: SandboxSpec, streams: Streams) -> int:
-        """Run argv as an unprivileged user with these streams and nothing else; return its exit code.
+    def run(self, spec: SandboxSpec, streams: Streams) -> Ended:
+        """Run argv as an unprivileged user with these streams and nothing else, and say how it ended.
 
-        124 when the wall-clock limit struck, 137 when it was killed. Nothing of it runs when it returns; what is left
-        of the sandbox itself may be removed right behind.
+        Nothing of it runs when it returns; what is left of the sandbox itself may be removed right behind.
         Raises Unavailable when no sandbox can be had.
         """
 
@@ -141,13 +124,48 @@ class Builder(Protocol):
     def build(
         self, spec: BuildSpec, context: Iterable[bytes], output: Callable[[bytes], None], cancelled: Callable[[], bool]
     ) -> str:
-        """Build the tar stream; hand its output on live; return the image's content id.
+        """Build the tar stream, output live; return the image's content id. Raises BuildFailed and Cancelled."""
 
-        Raises BuildFailed (also for a limit, named) and Cancelled. Nothing is left of a failed build.
-        """
+    def prewarm(self) -> None:
+        """A Dockerfile is on its way: have all that takes time ready while its files are being received."""
 
     def sweep(self) -> Sequence[str]:
         """Remove what an interrupted build of this octo left; returns what was removed."""
+
+    def close(self) -> None:
+        """octod ends: let go of what costs something at rest."""
+
+    def clear(self) -> None:
+        """Remove what lies outside octo's own folder."""
+
+    def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
+        """Make an image of a stack and a slug, one layer on top; return its content id.
+
+        slug: a tar, gzipped or not. It runs as the stack's user `app`, in /app. Raises BuildFailed, NotFound (stack).
+        """
+
+
+# --- Stacks: the root file systems of builds and slugs ------------------------------------------------------
+
+
+class Stacks(Protocol):
+    def build(self, name: str, recipe: Mapping[str, str], output: Callable[[bytes], None]) -> StackVersion:
+        """Make the newest version; what is the same already stays. recipe: suite, mirror, packages; absent: as before.
+
+        Raises BuildFailed; what was there before is as it was.
+        """
+
+    def list(self) -> Sequence[StackVersion]:
+        """All versions, the current one of each name first."""
+
+    def current(self, name: str) -> StackVersion:
+        """Raises NotFound."""
+
+    def remove(self, id: str) -> None:
+        """Remove one version, tree and image. Raises Conflict while it is used, NotFound."""
+
+    def sweep(self) -> Sequence[str]:
+        """Remove what an interrupted build left, and versions that are neither current nor used; returns what was."""
 
 
 # --- Runtime: app containers ------------------------------------------------------------------------------
@@ -164,7 +182,6 @@ class Runtime(Protocol):
         """Every IPv4 address that octo may allot, in order."""
 
     def image(self, ref: str) -> Image | None: ...
-
     def tag(self, image: str, ref: str) -> None: ...
 
     def untag(self, ref: str) -> None:
@@ -184,8 +201,11 @@ class Runtime(Protocol):
     def listening(self, name: str) -> Sequence[tuple[str, int]]:
         """The TCP (address, port) pairs on which the container's processes listen."""
 
-    def stop(self, name: str, grace: float) -> None:
-        """SIGTERM (or the image's signal), up to `grace` seconds, SIGKILL, remove. Absent is no error."""
+    def stop(self, name: str, grace: float) -> bool:
+        """SIGTERM (or the image's signal), up to `grace` seconds, SIGKILL, remove. Absent is no error.
+
+        Returns whether SIGKILL was needed.
+        """
 
     def logs(self, name: str, *, tail: int, follow: bool) -> Iterable[bytes]:
         """Raw lines "<RFC 3339 time> <text>", oldest first, stdout and stderr together."""
@@ -213,7 +233,6 @@ class Router(Protocol):
         """Make the router serve what was applied last; a running one is adopted. Raises RouterFailed."""
 
     def stop(self) -> None: ...
-
     def apply(self, routes: Sequence[Route]) -> bool:
         """Render, test, swap, reload, prove that only the new table answers. False: nothing was different.
 
@@ -251,13 +270,15 @@ class Console(Protocol):
     def raw(self, data: bytes) -> None:
         """Output of a program, whole lines, made safe for a terminal."""
 
+    def formatted(self, data: bytes) -> None:
+        """As `raw`, of a program whose lines have their leads already; only those that have none are set in."""
+
 
 class Clock(Protocol):
     def now(self) -> float:
         """Seconds since the epoch."""
 
     def monotonic(self) -> float: ...
-
     def sleep(self, seconds: float) -> None: ...
 
 
@@ -270,6 +291,7 @@ class Ports:
     blobs: Blobs
     sandbox: Sandbox
     builder: Builder
+    stacks: Stacks
     runtime: Runtime
     probe: Probe
     router: Router

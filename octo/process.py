@@ -29,9 +29,14 @@ class Finished:
 
 
 def run(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None, user: int | None = None, timeout: float = 60
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
+    timeout: float = 60,
+    input: bytes = b"",
 ) -> Finished:
-    """Run to the end with nothing on stdin and an environment of PATH and `env` alone.
+    """Run to the end with an environment of PATH and `env` alone, and `input` on stdin.
 
     user: uid and gid to run as, without supplementary groups. timeout: seconds.
     Raises Unavailable when the program is missing or does not end.
@@ -40,7 +45,7 @@ def run(
         done = subprocess.run(  # noqa: S603
             list(argv),
             env={"PATH": PATH, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            **({"input": input} if input else {"stdin": subprocess.DEVNULL}),
             capture_output=True,
             timeout=timeout,
             check=False,

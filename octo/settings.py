@@ -25,19 +25,47 @@ class Settings:
     domain_suffix: str = "localhost"
     engine: Path = Path("/var/run/docker.sock")
     subnet: str = "10.213.0.0/20"  # of the apps' network; octo allots its addresses
-    stack: str = "octo/stack:latest"  # image of the receivers
-    extra_ca: str = ""  # PEM file that ./setup puts into the stack image, for hosts behind a TLS-intercepting proxy
+    stack: str = "octo"  # name of the default stack
+    stacks: Path = Path("stacks")  # where the stacks' trees lie; relative to home
+    stack_packages: tuple[str, ...] = ()  # Debian packages for the stacks beside octo's own list
+    suite: str = ""  # of the stacks; "" is the host's own
+    mirror: str = ""  # "" is that of the host's apt sources
+    extra_ca: str = ""  # PEM file that goes into the stacks, for hosts behind a TLS-intercepting proxy
+    sandbox: str = "auto"  # auto, lxc or docker
+    blobs: str = ""  # where slugs, caches and the like lie: file:///FOLDER; "" is the folder blobs of home
+    repositories: str = "mount"  # or bundle: an archive that is fetched for a push and stored after it
     builder: str = "auto"  # auto, buildkit or classic
-    share: Path = CHECKOUT  # where templates/ and octo/guest/ lie
+    build_engine: Path = Path("engine")  # folder of the engine that builds Dockerfiles; relative to home
+    build_engine_idle: float = 900  # seconds without a build after which it is stopped
+    build_engine_disk_gb: int = 20  # all its images and caches together
+    build_bases: tuple[str, ...] = ("octo/stack",)  # local images that Dockerfiles may be FROM, by repository
+    build_args: tuple[str, ...] = ()  # config keys handed to Dockerfile builds as --build-arg
+    build_network: str = "10.212.0.0/20"  # subnet of the builds
+    build_ports: tuple[str, ...] = ("80", "443")  # TCP ports of the internet that builds reach
+    build_reach: tuple[str, ...] = ()  # private networks that builds reach all the same, as 10.1.0.0/16
+    share: Path = CHECKOUT  # where templates/, buildpacks/, lxc/ and octo/guest/ lie
     branches: tuple[str, ...] = ("main", "master")  # the ones that deploy
 
     push_seconds: float = 1800  # wall clock of one push
     push_memory_mb: int = 512
     push_wait: float = 600  # seconds a push waits for another one to the same app
+    push_mb: int = 1024  # bytes that one push may bring in
     build_seconds: float = 900
     build_memory_mb: int = 1024
     build_cpus: float = 1.0
+    build_pids: int = 512
+    build_disk_mb: int = 2048
+    build_files: int = 300_000
+    build_tmp_mb: int = 512
+    build_open_files: int = 4096
     build_output_mb: int = 10
+    build_queue: int = 0  # builds at once; 0 is twice the cores
+    build_queue_length: int = 500  # builds that may wait
+    fetch_seconds: float = 90  # of one try to fetch a buildpack, of three
+    plain_fetch: bool = False  # buildpacks may come by http:// and git:// too
+    slug_mb: int = 200
+    cache_mb: int = 1024  # of one app
+    free_disk_mb: int = 1024  # a push is refused when less is free
     boot_seconds: float = 60  # for web to answer
     settle_seconds: float = 2  # that other process types must stay up
     drain_seconds: float = 60
@@ -81,9 +109,13 @@ def load(environ: Mapping[str, str], *, file: Path | None = None) -> Settings:
         if name.startswith("OCTO_") and name.removeprefix("OCTO_").lower() in _KINDS:
             given[name.removeprefix("OCTO_").lower()] = text
     settings = replace(Settings(), **{k: _value(k, v) for k, v in given.items()})
-    return _checked(replace(settings, home=settings.home.resolve()))
+    home = settings.home.resolve()
+    return _checked(
+        replace(settings, home=home, stacks=home / settings.stacks, build_engine=home / settings.build_engine)
+    )
 
 
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _KINDS = {f.name: f.type for f in fields(Settings)}
 
 
@@ -99,27 +131,42 @@ def _value(name: str, given: Any) -> Any:
     if kind is None:
         raise Usage(f'cannot use the setting "{name}": octo has none of that name')
     try:
+        if kind is bool:
+            return _BOOLEANS[str(given).lower()]
         if kind == tuple[str, ...]:
-            return tuple(given.split(",")) if isinstance(given, str) else tuple(map(str, given))
+            return tuple(w for w in given.split(",") if w) if isinstance(given, str) else tuple(map(str, given))
         return kind(given)  # type: ignore[operator]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, KeyError):
         raise Usage(f'cannot use the setting "{name}": {given!r} is not of its kind') from None
 
 
 def _checked(settings: Settings) -> Settings:
-    for port in (settings.ssh_port, settings.http_port):
-        port_number(str(port))
+    for port in (str(settings.ssh_port), str(settings.http_port), *settings.build_ports):
+        port_number(port)
     if settings.domain_suffix != "localhost":
         hostname(settings.domain_suffix)
-    if settings.builder not in ("auto", "buildkit", "classic"):
-        raise Usage(f'cannot use the setting "builder": "{settings.builder}" is not auto, buildkit or classic')
-    try:
-        IPv4Network(settings.subnet)
-    except ValueError as error:
-        raise Usage(f'cannot use the setting "subnet": {error}') from None
+    _one_of("builder", settings.builder, ("auto", "buildkit", "classic"))
+    _one_of("repositories", settings.repositories, ("mount", "bundle"))
+    _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
+    _network("subnet", settings.subnet)
+    _network("build_network", settings.build_network)
+    for network in settings.build_reach:
+        _network("build_reach", network)
     if len(str(settings.run / "rx" / ("0" * 12) / "octo.sock")) > 107:
         raise Usage(
             f'cannot use "{settings.home}" as home: its path is too long for a Unix socket',
             hint="Set OCTO_HOME to a shorter path.",
         )
     return settings
+
+
+def _one_of(name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise Usage(f'cannot use the setting "{name}": "{given}" is not {", ".join(known[:-1])} or {known[-1]}')
+
+
+def _network(name: str, given: str) -> None:
+    try:
+        IPv4Network(given)
+    except ValueError as error:
+        raise Usage(f'cannot use the setting "{name}": {error}') from None

@@ -1,7 +1,11 @@
 """The values in which the ports speak."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+
+MB = 1024 * 1024
+GB = 1024 * MB
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,29 @@ class Limits:
     cpus: float
     pids: int
     seconds: float  # wall clock
+    disk: int = 2 * GB  # bytes that may be written: /app of a sandbox, all of a Dockerfile build
+    files: int = 300_000  # files and folders under /app
+    tmp: int = 512 * MB  # bytes of /tmp
+    open_files: int = 4096
+    output: int = 10 * MB  # bytes of output
+
+
+class Strike(Enum):
+    """A limit that was hit. The value is its name in the settings and in `octo limits`."""
+
+    MEMORY = "memory"
+    PIDS = "pids"
+    SECONDS = "seconds"
+    DISK = "disk"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a sandboxed program ended."""
+
+    code: int  # 124: the wall clock struck; 137: it was killed
+    strike: Strike | None = None  # the limit that ended it, or that it ran into before it ended
 
 
 @dataclass(frozen=True)
@@ -38,12 +65,23 @@ class Streams:
 
 @dataclass(frozen=True)
 class SandboxSpec:
+    """What a sandbox is for decides what is in it.
+
+    A receiver has the app's repository, the only thing that stays, at /app/repo.git, and no network. A build
+    (`build=True`) has an empty /app and an empty /work, two folders of one disk of limits.disk bytes (the slug comes of
+    /app; cache, fetched buildpacks and env dir lie in /work), the built-in buildpacks at /octo-buildpacks, and a
+    network that reaches the internet and nothing else.
+    """
+
     id: str  # hex, unique
-    app: str  # App.id; its repository, the only thing that stays, is at /app/repo.git
+    app: str  # App.id
     argv: Sequence[str]
     env: Mapping[str, str]
     socket_dir: str  # host path, mounted read-only at /run/octo
     limits: Limits
+    build: bool = False
+    stack: str = ""  # StackVersion.id; "" is the default stack's current one
+    mounted: bool = True  # False: a receiver's /app/repo.git is empty, of limits.disk bytes, and goes with the sandbox
 
 
 @dataclass(frozen=True)
@@ -52,7 +90,40 @@ class BuildSpec:
     app: str  # App.id
     tag: str  # name:tag the image gets
     limits: Limits
-    output_limit: int  # bytes of output after which the build is ended
+    args: Mapping[str, str] = field(default_factory=dict)  # build-time variables, as of --build-arg
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a signed URL allows."""
+
+    method: str
+    name: str  # of the blob
+    most: int  # bytes of a PUT
+
+
+@dataclass(frozen=True)
+class SlugSpec:
+    """A slug that is to become an image: one layer on a stack."""
+
+    app: str  # App.id
+    tag: str  # name:tag the image gets
+    stack: str  # its version, as in StackVersion.id
+    slug: str  # name of the blob: a gzipped tar whose members lie under app/
+
+
+@dataclass(frozen=True)
+class StackVersion:
+    """One build of a stack, named by its content."""
+
+    id: str  # "NAME-HASH"
+    name: str
+    image: str  # how the engine calls it
+    tree: str  # host path of the root file system
+    created_at: float
+    size: int  # bytes
+    recipe: Mapping[str, str] = field(default_factory=dict)  # suite, mirror, packages
+    current: bool = True  # False: kept because a release uses it
 
 
 @dataclass(frozen=True)

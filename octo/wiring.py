@@ -1,115 +1,51 @@
 """Settings to adapters to pipelines: the composition root, and the only file that names adapters."""
 
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from octo.adapters.blobs_files import FileBlobs
 from octo.adapters.builder_docker import DockerBuilder
 from octo.adapters.clock_system import SystemClock
 from octo.adapters.console_stream import StreamConsole
+from octo.adapters.disk_host import HostDisk
 from octo.adapters.probe_http import HttpProbe
 from octo.adapters.registry_store import StoreRegistry
 from octo.adapters.router_nginx import NginxRouter
 from octo.adapters.runtime_docker import DockerRuntime
-from octo.adapters.sandbox_docker import DockerSandbox
+from octo.adapters.sandbox_docker import DockerParts, DockerSandbox
+from octo.adapters.sandbox_lxc import LxcParts, LxcSandbox, usable
+from octo.adapters.stack_debootstrap import DebootstrapStacks
 from octo.adapters.store_sqlite import SqliteStore
+from octo.assembly import Octo
+from octo.buildengine import BuildEngine
+from octo.buildnet import BuildNetwork
 from octo.catalog import Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.formation import wanted
+from octo.figures import budgets, push_limits, rules, url_of
 from octo.journal import Journal
-from octo.model import App, AppName, UserName
+from octo.pipeline.account import Account
+from octo.pipeline.admission import Admission
 from octo.pipeline.background import Background
-from octo.pipeline.build import BuildLimits, Builds
+from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
+from octo.pipeline.disk import DiskGuard, Pruner
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
 from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
-from octo.pipeline.steps import Budgets
-from octo.ports import Console, Limits, Ports
-from octo.settings import MB, Settings
+from octo.pipeline.stacks import needed
+from octo.pipeline.submodules import Submodules
+from octo.ports import Blobs, Console, Ports, Sandbox
+from octo.settings import Settings
+from octo.specs import GB, MB
+from octo.stackroot import Debootstrap
 
-
-@dataclass
-class Octo:
-    """Everything, put together."""
-
-    settings: Settings
-    engine: Engine
-    store: SqliteStore
-    ports: Ports
-    catalog: Catalog
-    journal: Journal
-    routing: Routing
-    deployer: Deployer
-    changes: Changes
-    builds: Builds
-    receiver: Receiver
-    oneoff: OneOff
-    reconciler: Reconciler
-    background: Background
-    ssh_listening: Callable[[], bool] = field(default=lambda: True)
-
-    def url(self, app: App) -> str:
-        return url_of(self.settings)(app)
-
-    def git_url(self, app: App) -> str:
-        host = "localhost" if self.settings.domain_suffix == "localhost" else self.settings.domain_suffix
-        return f"ssh://git@{host}:{self.settings.ssh_port}/{app.name}.git"
-
-    def create(self, name: AppName, owner: UserName | None) -> App:
-        app = self.catalog.create(name, now=self.ports.clock.now(), owner=owner)
-        self.routing.refresh()
-        return app
-
-    def status(self, app: App) -> str:
-        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED."""
-        live = self.catalog.live(app)
-        if live is None or app.stopped:
-            return "STOPPED"
-        want = wanted(live.processes, self.catalog.scale(app))
-        going = self.deployer.retiring()
-        mine = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
-        up = [r for r in mine if r.state == "running"]
-        return "OK" if all(sum(r.process == p for r in up) >= n for p, n in want.items()) else "DOWN"
-
-    def private(self) -> Iterable[tuple[Path, int]]:
-        """Files that hold secrets, and the most that their mode may be."""
-        home = self.settings.home
-        return [(home / "octo.db", 0o600), (home / "blobs", 0o700), (home / "ssh", 0o700), (home / "run/rx", 0o700)]
-
-    def leftovers(self) -> Sequence[str]:
-        """What belongs to nobody, named; empty when all is well."""
-        busy = set(self.receiver.pushes)
-        found = [f"folder {p.name}" for p in (self.settings.run / "rx").glob("*") if p.name not in busy]
-        names = {r.name for r in self.ports.runtime.list()}
-        known = {a.id for a in self.catalog.apps()}
-        found += [f"container {r.name}" for r in self.ports.runtime.list() if r.app not in known]
-        if not self.journal.all():
-            found += [f"address {a}" for a, n in self.catalog.allotted().items() if n not in names]
-        return found + [f"journal entry {e.id} ({e.procedure})" for e in self.journal.open()]
-
-    def wait_until_idle(self) -> None:
-        while self.receiver.pushes:
-            time.sleep(0.05)
-        self.background.wait()
-
-    def shut_down(self, tell: Callable[[str], None]) -> None:
-        """End nginx and every container of this octo. octod itself must have ended."""
-        tell("Stopping nginx")
-        self.ports.router.stop()
-        running = self.ports.runtime.list()
-        tell(f"Stopping {len(running)} containers")
-        for container in running:
-            self.ports.runtime.stop(container.name, self.settings.grace_seconds)
-        self.ports.sandbox.sweep(())
-        self.ports.builder.sweep()
-        self.ports.runtime.clear()
+BLOBS: Mapping[str, Callable[[Path], Blobs]] = {"file": FileBlobs}  # by the scheme of the setting blobs
 
 
 def console_on(descriptor: int) -> Console:
@@ -126,60 +62,101 @@ def build(settings: Settings) -> Octo:
     engine = Engine(settings.engine)
     store = SqliteStore(settings.home / "octo.db")
     background = Background()
-    ports = adapters(settings, engine, store, background)
+    machine = Machine.of(settings)
+    ports = adapters(settings, engine, store, background, machine)
     catalog, journal = Catalog(store), Journal(store)
     routing = Routing(catalog, ports.router, settings.domain_suffix)
-    name, budgets = settings.instance, _budgets(settings)
-    deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=budgets, later=background)
+    name, spans = settings.instance, budgets(settings)
+    deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
     wait = settings.push_wait
-    changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=budgets, wait=wait)
-    builds = Builds(ports, catalog, _build_limits(settings), render)
-    limits = Limits(settings.push_memory_mb * MB, 2.0, 256, settings.push_seconds)
-    receiver = Receiver(ports, catalog, routing, builds, deployer, limits, settings.branches, wait, url_of(settings))
+    changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
+    limits = push_limits(settings)
+    account, guard, pruner = _disk(settings, engine, ports, catalog)
+    submodules = Submodules(ports.sandbox, catalog, limits)
+    admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
+    builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
+    receiver = Receiver(
+        ports,
+        catalog,
+        routing,
+        builds,
+        deployer,
+        limits,
+        settings.branches,
+        wait,
+        url_of(settings),
+        settings.build_files,
+        settings.push_mb * MB,
+        guard,
+        mounted=settings.repositories == "mount",
+    )
     oneoff = OneOff(ports.runtime, catalog, name)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
     reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
     parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
-    return Octo(settings, engine, store, ports, *parts)
+    return Octo(settings, engine, store, ports, *parts, account, guard, pruner, machine.network, machine.chosen)
 
 
-def _budgets(settings: Settings) -> Budgets:
-    return Budgets(
-        boot=settings.boot_seconds,
-        settle=settings.settle_seconds,
-        drain=settings.drain_seconds,
-        grace=settings.grace_seconds,
-        keep=settings.keep_releases,
+def _disk(settings: Settings, engine: Engine, ports: Ports, catalog: Catalog) -> tuple[Account, DiskGuard, Pruner]:
+    disks, name, least = disks_of(settings, engine), settings.instance, settings.free_disk_mb * MB
+    account = Account(ports, catalog, disks, instance=name, least=least)
+    return account, DiskGuard(disks, least), Pruner(ports, catalog, disks, name)
+
+
+def disks_of(settings: Settings, engine: Engine) -> HostDisk:
+    home = settings.home
+    return HostDisk(
+        engine,
+        home=home,
+        repositories=home / "repos",
+        apart=(home / "blobs", settings.stacks),
+        build_engine=settings.build_engine,
+        build_engine_most=settings.build_engine_disk_gb * GB,
     )
 
 
-def _build_limits(settings: Settings) -> BuildLimits:
-    limits = Limits(settings.build_memory_mb * MB, settings.build_cpus, 512, settings.build_seconds)
-    return BuildLimits(limits, settings.build_output_mb * MB, settings.instance)
+def blobs_at(url: str) -> Blobs:
+    """What keeps the blobs at that URL, by its scheme. Raises Usage for one that octo does not know."""
+    scheme, _, rest = url.partition("://")
+    make = BLOBS.get(scheme)
+    if make is None or not rest.startswith("/"):
+        known = ", ".join(f"{s}:///FOLDER" for s in BLOBS)
+        raise Usage(f'cannot keep blobs at "{url}": octo knows {known}', hint="Mend the setting blobs.")
+    return make(Path(rest))
 
 
-def url_of(settings: Settings) -> Callable[[App], str]:
-    """Where an app is served, for people."""
-    port = "" if settings.http_port == 80 else f":{settings.http_port}"
-    return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
+@dataclass(frozen=True)
+class Machine:
+    """What builds have of the machine, whichever sandbox they run in."""
+
+    network: BuildNetwork
+    chosen: str  # as in Octo.sandboxes
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Machine":
+        network = BuildNetwork(settings.instance, settings.build_network, settings.build_ports, settings.build_reach)
+        if settings.sandbox != "auto":
+            return cls(network, settings.sandbox)
+        why = usable(settings.share)
+        return cls(network, f"docker, because {why}" if why else "lxc")
+
+    def resolv(self) -> str:
+        return "".join(f"nameserver {address}\n" for address in self.network.nameservers())
+
+    def attach(self, id: str, pid: int) -> None:
+        self.network.attach(id, pid)
 
 
-def adapters(settings: Settings, engine: Engine, store: SqliteStore, background: Background) -> Ports:
+def adapters(settings: Settings, engine: Engine, store: SqliteStore, background: Background, machine: Machine) -> Ports:
     home = settings.home
+    stacks = stacks_of(settings, engine, used=needed(Catalog(store), settings.keep_releases))
     return Ports(
         store=store,
         registry=StoreRegistry(store),
-        blobs=FileBlobs(home / "blobs"),
-        sandbox=DockerSandbox(
-            engine,
-            instance=settings.instance,
-            image=settings.stack,
-            user=settings.sandbox_uid,
-            repositories=home / "repos",
-            guest=settings.share / "octo" / "guest",
-            later=background,
-        ),
-        builder=DockerBuilder(engine, instance=settings.instance, mode=settings.builder),
+        blobs=blobs_at(settings.blobs or f"file://{home}/blobs"),
+        sandbox=_sandbox(settings, engine, stacks, background, machine),
+        builder=_builder(settings, engine, stacks, machine),
+        stacks=stacks,
         runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),
         probe=HttpProbe(timeout=5.0),
         router=NginxRouter(
@@ -192,6 +169,55 @@ def adapters(settings: Settings, engine: Engine, store: SqliteStore, background:
         ),
         clock=SystemClock(),
     )
+
+
+def _sandbox(
+    settings: Settings, engine: Engine, stacks: DebootstrapStacks, background: Background, machine: Machine
+) -> Sandbox:
+    state, repositories, share = settings.home / "sandboxes", settings.home / "repos", settings.share
+    given: dict[str, Any] = {
+        "instance": settings.instance,
+        "user": settings.sandbox_uid,
+        "stack": stacks.find,
+        "attach": machine.attach,
+        "detach": machine.network.detach,
+        "later": background,
+    }
+    if machine.chosen == "lxc":
+        return LxcSandbox(LxcParts(state, repositories, share, machine.resolv()), **given)
+    return DockerSandbox(engine, DockerParts(state, repositories, share, machine.resolv()), **given)
+
+
+def _builder(settings: Settings, engine: Engine, stacks: DebootstrapStacks, machine: Machine) -> DockerBuilder:
+    place = BuildEngine(
+        settings.build_engine,
+        instance=settings.instance,
+        network=machine.network,
+        disk=settings.build_engine_disk_gb * GB,
+        idle=settings.build_engine_idle,
+        syscalls=settings.share / "lxc" / "syscalls.toml",
+    )
+    return DockerBuilder(
+        engine,
+        place,
+        instance=settings.instance,
+        mode=settings.builder,
+        bases=settings.build_bases,
+        slug_most=settings.build_disk_mb * MB,
+        stack_image=lambda id: stacks.find(id).image,
+    )
+
+
+def stacks_of(settings: Settings, engine: Engine, *, used: Callable[[str], bool]) -> DebootstrapStacks:
+    maker = Debootstrap(
+        settings.suite,
+        settings.mirror,
+        settings.stack_packages,
+        settings.extra_ca,
+        settings.sandbox_uid,
+        os.environ,
+    )
+    return DebootstrapStacks(engine, settings.stacks, default=settings.stack, maker=maker, used=used)
 
 
 def prepare_home(settings: Settings) -> None:

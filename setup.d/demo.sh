@@ -71,9 +71,9 @@ make_app() {
 }
 
 make_repository() {
-	step "Making a git repository from examples/hello-dockerfile"
+	step "Making a git repository from examples/hello-procfile"
 	mkdir -p -- "$repository"
-	cp -R "$here/examples/hello-dockerfile/." "$repository/"
+	cp -R "$here/examples/hello-procfile/." "$repository/"
 	force=''
 	if [ ! -d "$repository/.git" ]; then
 		demo_git init -q -b main
@@ -116,7 +116,7 @@ explain() {
 	[ "$OCTO_HOME" = "$here/.octo" ] || command="sudo OCTO_HOME=$(quoted "$OCTO_HOME") $(quoted "$here/bin/octo")"
 	result "It works: $url"
 	cat <<-END
-		       The same by hand, with an app of your own that has a Dockerfile:
+		       The same by hand, with an app of your own:
 		         $command keys:add you < ~/.ssh/id_ed25519.pub
 		         $command apps:create shop
 		         git push ssh://git@$address:$ssh_port/shop.git main

@@ -21,6 +21,11 @@ missing_packages() { # [test]: names, one per line. A program counts, wherever i
 	has ssh-keygen || echo openssh-client
 	has nginx || nginx_package
 	has iptables || echo iptables
+	has nft || echo nftables
+	has ip || echo iproute2
+	has lxc-start || echo lxc
+	has newuidmap || echo uidmap
+	has mkfs.ext4 || echo e2fsprogs
 	has debootstrap || echo debootstrap
 	has flock || echo util-linux
 	find_python >/dev/null || python_packages
@@ -78,6 +83,7 @@ install_quietly() { # PACKAGE...: without letting them occupy ports 80 and 22, n
 		case $package in
 		nginx | nginx-light) held="$held nginx" ;;
 		openssh-server) held="$held ssh" ;;
+		lxc) held="$held lxc lxc-net lxc-monitord" ;; # or they make a bridge lxcbr0, with rules and a DHCP server of its own
 		docker.io) has_systemd || held="$held docker" ;; # start_engine starts it, and `setup stop` stops it
 		esac
 	done

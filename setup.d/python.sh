@@ -103,14 +103,13 @@ try:
     s = load(os.environ)
 except OctoError as error:
     sys.exit(f" !     {error.message}\n !     {error.hint}".removesuffix("\n !     "))
-stack = s.stack if ":" in s.stack.rpartition("/")[2] else s.stack + ":latest"
-print(s.ssh_port, s.http_port, s.listen.replace("0.0.0.0", "127.0.0.1"), s.domain_suffix, stack)
-print(s.engine, s.extra_ca, sep="\n")
+print(s.ssh_port, s.http_port, s.listen.replace("0.0.0.0", "127.0.0.1"), s.domain_suffix, s.stack)
+print(s.engine, s.stacks, sep="\n")
 ') || exit 1
 	{
 		read -r ssh_port http_port address suffix stack
 		read -r engine
-		read -r extra_ca || true
+		read -r stacks
 	} <<-END
 		$settings
 	END

@@ -92,7 +92,6 @@ clean_up() { # on every exit, whatever the reason
 	set +e
 	end_beat
 	[ -z "$held_policy" ] || restore_policy
-	remove_stack_work
 	[ -z "$log" ] || rm -f -- "$log"
 	exit "$code"
 }

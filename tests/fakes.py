@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from octo.errors import Conflict, Locked, NotFound, Usage
+from octo.disk import Room, Stored, Taken
+from octo.errors import Conflict, Locked, NotFound
 from octo.model import Service
-from octo.ports import SandboxSpec, Streams, Value, Write
+from octo.ports import Ended, Grant, SandboxSpec, Streams, Value, Write
+from octo.signing import Signer, blob_name
+from octo.specs import GB
 
 
 class FakeStore:
@@ -92,12 +95,12 @@ class FakeRegistry:
 
 
 class FakeBlobs:
-    def __init__(self) -> None:
+    def __init__(self, signer: Signer | None = None) -> None:
         self.files: dict[str, bytes] = {}
+        self._signer = signer or Signer()
 
     def put(self, name: str, chunks: Iterable[bytes]) -> int:
-        self._check(name)
-        data = b"".join(chunks)
+        name, data = blob_name(name), b"".join(chunks)
         self.files[name] = data
         return len(data)
 
@@ -112,9 +115,17 @@ class FakeBlobs:
     def list(self, prefix: str) -> Sequence[str]:
         return sorted(n for n in self.files if n.startswith(prefix))
 
-    def _check(self, name: str) -> None:
-        if any(not part or part.startswith(".") or "\0" in part for part in name.split("/")):
-            raise Usage(f"cannot use {name!r} as the name of a blob")
+    def size(self, name: str) -> int:
+        return sum(map(len, self.get(name)))
+
+    def sign(self, method: str, name: str, *, seconds: float, most: int = 0) -> str:
+        return self._signer.sign(method, name, seconds=seconds, most=most)
+
+    def check(self, method: str, target: str) -> Grant:
+        return self._signer.check(method, target)
+
+    def renew(self, target: str) -> None:
+        self._signer.renew(target)
 
 
 class FakeSandbox:
@@ -126,10 +137,10 @@ class FakeSandbox:
         self.left: set[str] = set()
         self.forgotten: list[str] = []
 
-    def run(self, spec: SandboxSpec, streams: Streams) -> int:
+    def run(self, spec: SandboxSpec, streams: Streams) -> Ended:
         self.running.add(spec.id)
         try:
-            return self.act(spec, streams)
+            return Ended(self.act(spec, streams))
         finally:
             self.running.discard(spec.id)
 
@@ -146,6 +157,32 @@ class FakeSandbox:
 
     def forget(self, app: str) -> None:
         self.forgotten.append(app)
+
+
+class FakeDisks:
+    def __init__(self) -> None:
+        self.free = [Room("/var/lib/octo", 100 * GB, 50 * GB)]
+        self.stored: list[Stored] = []
+        self.repositories: dict[str, Taken] = {}
+        self.engine = Taken(0)
+
+    def rooms(self) -> Sequence[Room]:
+        return self.free
+
+    def tags(self) -> Sequence[str]:
+        return [tag for image in self.stored for tag in image.tags]
+
+    def images(self) -> Sequence[Stored]:
+        return self.stored
+
+    def repository(self, app: str) -> Taken:
+        return self.repositories.get(app, Taken(0))
+
+    def build_engine(self) -> tuple[Taken, int]:
+        return self.engine, 20 * GB
+
+    def others(self) -> Taken:
+        return Taken(1000)
 
 
 class FakeClock:
@@ -182,3 +219,6 @@ class FakeConsole:
 
     def raw(self, data: bytes) -> None:
         self.lines.append(data.decode("utf-8", "replace"))
+
+    def formatted(self, data: bytes) -> None:
+        self.raw(data)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from octo.dockerspec import allottable
 from octo.errors import BuildFailed, Cancelled, DeployFailed, NotFound
-from octo.ports import BuildSpec, ContainerSpec, Image, Running, Streams
+from octo.ports import BuildSpec, ContainerSpec, Image, Running, SlugSpec, Streams
 
 
 class FakeRuntime:
@@ -22,6 +22,7 @@ class FakeRuntime:
         self.lines: dict[str, list[bytes]] = {}
         self.kept: set[str] = set()
         self.stopped: list[tuple[str, float]] = []  # (name, grace), in order
+        self.stubborn: set[str] = set()  # names that SIGTERM does not end
         self.prepared = 0
         self._subnet = IPv4Network(subnet)
         self._made = 0
@@ -91,10 +92,11 @@ class FakeRuntime:
         heard = container.state == "running" and self.behaviour.get(container.image, "ok") == "ok"
         return [("0.0.0.0", port) for port in self.images[container.image].ports] if heard else []
 
-    def stop(self, name: str, grace: float) -> None:
+    def stop(self, name: str, grace: float) -> bool:
         if self.containers.pop(name, None):
             self.stopped.append((name, grace))
             self.kept.discard(name)
+        return name in self.stubborn
 
     def logs(self, name: str, *, tail: int, follow: bool) -> Iterable[bytes]:
         self._there(name)
@@ -145,6 +147,8 @@ class FakeBuilder:
         self.failure = ""
         self.behaviour = "ok"  # of the images that are made
         self.built: list[BuildSpec] = []
+        self.composed: list[SlugSpec] = []
+        self.stacks: set[str] | None = None  # the versions that there are; None: any
 
     def build(
         self, spec: BuildSpec, context: Iterable[bytes], output: Callable[[bytes], None], cancelled: Callable[[], bool]
@@ -159,6 +163,15 @@ class FakeBuilder:
         self.runtime.images[id], self.runtime.names[spec.tag] = Image(id, self.ports, True), id
         self.runtime.behaviour[id] = self.behaviour
         self.built.append(spec)
+        return id
+
+    def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
+        if self.stacks is not None and spec.stack not in self.stacks:
+            raise NotFound(f'cannot make the image: there is no stack "{spec.stack}"')
+        id = "sha256:" + hashlib.sha256(b"".join((spec.stack.encode(), *slug))).hexdigest()
+        self.runtime.images[id], self.runtime.names[spec.tag] = Image(id, (), True), id
+        self.runtime.behaviour[id] = self.behaviour
+        self.composed.append(spec)
         return id
 
     def sweep(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ _ESCAPES = re.compile(
     rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|"
     rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]"
 )
+LEADS = (b"-----> ", b" !     ", b"       ")
 _SGR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -50,12 +51,19 @@ class StreamConsole:
         self._line("=====> ", text)
 
     def raw(self, data: bytes) -> None:
+        self._program(data, ())
+
+    def formatted(self, data: bytes) -> None:
+        self._program(data, LEADS)
+
+    def _program(self, data: bytes, leads: tuple[bytes, ...]) -> None:
         with self._lock:
             *lines, self._part = (self._part + data).split(b"\n")
             if len(self._part) > 8192:  # a line without end must not fill the memory
                 lines, self._part = [*lines, self._part], b""
         for line in lines:
-            self._send(b"       " + clean(line.rsplit(b"\r", 1)[-1] if not line.endswith(b"\r") else line) + b"\n")
+            text = clean(line.rsplit(b"\r", 1)[-1] if not line.endswith(b"\r") else line)
+            self._send((b"" if text.startswith(leads) else b"       ") + text + b"\n")
 
     def _line(self, lead: str, text: str) -> None:
         with self._lock:

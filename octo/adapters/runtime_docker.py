@@ -10,6 +10,7 @@ exist is no error of `start`: the container ends at once with 127, and its log s
 
 import contextlib
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -22,6 +23,7 @@ from octo.model import shown
 from octo.ports import ContainerSpec, Image, Running, Streams
 from octo.relay import Relay
 
+KILLED = 137  # exit code of what SIGKILL ended
 EOT = b"\x04"  # what ^D sends
 LINE = 64 * 1024  # bytes after which a log line is broken
 
@@ -112,14 +114,17 @@ class DockerRuntime:
                 pairs.update(dockerspec.listeners(Path(f"/proc/{pid}/net/{table}").read_text()) if pid else ())
         return sorted(pairs)
 
-    def stop(self, name: str, grace: float) -> None:
+    def stop(self, name: str, grace: float) -> bool:
         running = self.inspect(name)
         if running is None:
-            return
-        seconds = math.ceil(grace)
+            return False
+        seconds, since = math.ceil(grace), time.monotonic()
         with contextlib.suppress(NotFound):
             self._engine.post("containers", running.id, "stop", query={"t": seconds}, timeout=seconds + 60)
+        late = running.state == "running" and time.monotonic() - since >= seconds
+        killed = late and (ended := self.inspect(name)) is not None and ended.exit_code == KILLED
         self._remove(running.id)
+        return killed
 
     def logs(self, name: str, *, tail: int, follow: bool) -> "Lines":
         """The iterable also has `close`, which ends it from any thread. Raises NotFound."""

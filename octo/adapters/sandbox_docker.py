@@ -1,89 +1,161 @@
-"""The Sandbox as a Docker container: no network, no capabilities, nothing writable but /app/repo.git and /tmp.
+"""The Sandbox as a Docker container: no network of Docker's, no capabilities, nothing writable but what its kind has.
 
-The stack image is its root, read-only. Three mounts: the app's repository, the folder with this receiver's sockets,
-and octo/guest. The limits and why each option is needed: reference list in ARCHITECTURE.md, "The receiver".
+The stack's image is its root, read-only, with octo's own resolv.conf and hosts over it. Why each option is needed:
+reference list in ARCHITECTURE.md, "The receiver".
 """
 
 import contextlib
-import os
-import re
-import shutil
-import socket
-import threading
-import time
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from octo import syscalls
+from octo.cells import HOSTS, ID, Cell, Cells
+from octo.cgroups import Cgroups, Group
 from octo.engine import Engine
 from octo.errors import Conflict, NotFound, OctoError, Unavailable
-from octo.ports import SandboxSpec, Streams
+from octo.repositories import Repositories
+from octo.specs import Ended, SandboxSpec, StackVersion, Streams, Strike
+from octo.streamdoor import KILLED, TIMED_OUT, Halt, StreamDoor, Work, verdict
 
-KILLED, TIMED_OUT = 137, 124
-START = 30.0  # seconds until the first process of a sandbox must have called
-_ID = re.compile(r"[0-9a-f]{4,64}")
+FIRST = ("/usr/bin/python3", "-I", "-S", "/octo/streams.py")
+SHM = 64 * 1024 * 1024  # bytes of a build's /dev/shm, where Python's multiprocessing has its locks
+
+
+@dataclass(frozen=True)
+class DockerParts:
+    """Where things lie on the host."""
+
+    state: Path  # a folder per sandbox
+    repositories: Path
+    share: Path  # lxc/, buildpacks/ and octo/guest lie in it
+    resolv: str = ""  # the resolv.conf of builds
 
 
 class DockerSandbox:
+    """stack: a version of a stack by its id, "" being the current one of the default stack.
+
+    attach: gives the network namespace of a process (its host pid) a way out, by the id of the sandbox; detach undoes
+    it, and knows nothing of other ids.
+    later: runs what nobody waits for.
+    """
+
     def __init__(
         self,
         engine: Engine,
+        parts: DockerParts,
         *,
         instance: str,
-        image: str,
         user: int,
-        repositories: Path,
-        guest: Path,
+        stack: Callable[[str], StackVersion],
+        attach: Callable[[str, int], object],
+        detach: Callable[[str], object],
         later: Callable[[Callable[[], object]], None],
     ) -> None:
-        self._engine, self._instance, self._image = engine, instance, image
-        self._user, self._repositories, self._guest, self._later = user, repositories, guest, later
-        repositories.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._containers: dict[str, str] = {}  # sandbox id -> container id, of those that run now
-        self._alive: dict[str, str] = {}  # sandbox id -> app, from before its container is made until it is gone
-        self._expired: set[str] = set()  # ids whose wall clock struck
+        self._engine, self._parts, self._instance, self._user, self._stack = engine, parts, instance, user, stack
+        self._attach, self._detach, self._later = attach, detach, later
+        self._repositories = Repositories(parts.repositories, user)
+        self._cgroups = Cgroups(f"{instance}-build")
+        self._cells = Cells(parts.state / "cells", self._cgroups, user)
+        self._alive: dict[str, _Run] = {}  # by id, from before its first trace until the last is gone
 
-    def run(self, spec: SandboxSpec, streams: Streams) -> int:
-        self._alive[spec.id] = spec.app
-        try:
-            return self._run(spec, streams)
-        finally:
-            del self._alive[spec.id]
-
-    def _run(self, spec: SandboxSpec, streams: Streams) -> int:
-        timer = threading.Timer(spec.limits.seconds, self._expire, [spec.id])
-        timer.daemon = True
-        with socket.socket(socket.AF_UNIX) as door:
-            path = Path(spec.socket_dir, "streams.sock")
-            door.bind(str(path))
-            path.chmod(0o666)  # the folder above is closed to everybody on the host but root
-            door.listen(1)
-            code, ended = KILLED, False
+    def run(self, spec: SandboxSpec, streams: Streams) -> Ended:
+        with StreamDoor(spec.socket_dir, spec.limits.seconds) as door:
+            run = self._alive[spec.id] = _Run(spec.app, door)
             try:
-                self._start(spec)
-                timer.start()
-                code, ended = self._attend(spec, door, streams)
-            finally:
-                timer.cancel()
-                path.unlink(missing_ok=True)
-                self._remove(spec, ended=ended, clean=ended and code == 0)
-        if spec.id in self._expired:
-            self._expired.discard(spec.id)
-            return TIMED_OUT
-        return code
-
-    def _remove(self, spec: SandboxSpec, *, ended: bool, clean: bool) -> None:
-        """A sandbox whose program has ended is removed behind the answer, which need not wait 150 ms for it."""
-        if ended:
-            self._later(lambda: self.stop(spec.id))
-        else:
-            self.stop(spec.id)
-        if not clean:
-            tidy(self._repository(spec.app))
+                run.cell = self._cells.make(spec)
+                code = self._attend(spec, run, run.cell, streams)
+                ended = verdict(code, run.groups.events(), full=run.cell.looked())
+            except Halt:
+                ended = Ended(TIMED_OUT, Strike.SECONDS) if door.expired else Ended(KILLED)
+            except BaseException:
+                self._end(spec, run, clean=False)
+                self._clear(spec, run)
+                raise
+            self._end(spec, run, clean=ended == Ended(0))
+        self._later(lambda: self._clear(spec, run))
+        return ended
 
     def stop(self, id: str) -> None:
-        self._containers.pop(id, None)
+        run = self._alive.get(id)
+        if run:
+            run.door.stop()
+            run.door.over.wait()
+
+    def sweep(self, keep: Iterable[str]) -> Sequence[str]:
+        label = {"label": [f"octo.instance={self._instance}", "octo.sandbox"]}
+        found = self._engine.get("containers", "json", query={"all": True, "filters": label})
+        ours = {c["Labels"]["octo.sandbox"] for c in found if self._is_ours(c)}
+        there = {*ours, *self._cells.list()}
+        gone = sorted(there - {*keep, *self._alive})  # looked at last: who made one since then is in it
+        for id in gone:
+            cell = self._cells.cell(id)
+            app = cell.app
+            self._remove_container(id)
+            cell.remove()
+            self._detach(id)
+            if ID.fullmatch(app) and app not in {run.app for run in self._alive.values()}:
+                self._repositories.tidy(app)
+        return gone
+
+    def owns(self, id: str, pid: int) -> bool:
+        run = self._alive.get(id)
+        return bool(run and run.cell and run.groups.holds(pid))
+
+    def forget(self, app: str) -> None:
+        self._repositories.forget(app)
+
+    def _is_ours(self, container: Any) -> bool:
+        """By its exact name as well: an image's labels become its containers' labels."""
+        id = container["Labels"]["octo.sandbox"]
+        return bool(ID.fullmatch(id)) and f"/{self._name(id)}" in container["Names"]
+
+    def _attend(self, spec: SandboxSpec, run: "_Run", cell: Cell, streams: Streams) -> int | None:
+        run.door.check()
+        self._start(spec, run, cell)
+        pid = run.door.welcome(run.groups.holds, lambda: self._running(spec.id))
+        if spec.build:
+            self._attach(spec.id, pid)
+        run.door.hand(Work(spec.argv, spec.env), streams)
+        return run.door.result(cell.looked)
+
+    def _start(self, spec: SandboxSpec, run: "_Run", cell: Cell) -> None:
+        try:
+            body, query = self._body(spec, cell), {"name": self._name(spec.id)}
+            made = self._engine.post("containers", "create", body=body, query=query)
+            run.created = True
+            self._engine.post("containers", made["Id"], "start")
+            if self._slices:
+                run.slice = self._cgroups.adopt(self._engine.get("containers", made["Id"], "json")["State"]["Pid"])
+        except NotFound as error:
+            raise Unavailable(
+                f"cannot start a sandbox: {error.message}", hint="Make the stack: ./setup stack"
+            ) from None
+        except OctoError as error:
+            raise Unavailable(f"cannot start a sandbox: {error.message}", hint="See: octo doctor") from None
+
+    def _end(self, spec: SandboxSpec, run: "_Run", *, clean: bool) -> None:
+        """Nothing of it runs any more when this returns."""
+        if run.cell:
+            run.groups.kill()
+        if not clean and spec.mounted and not spec.build:
+            self._repositories.tidy(spec.app)
+
+    def _clear(self, spec: SandboxSpec, run: "_Run") -> None:
+        try:
+            if run.created:
+                self._remove_container(spec.id)
+            if spec.build:
+                self._detach(spec.id)
+            if run.cell:
+                run.cell.remove()
+        finally:
+            self._alive.pop(spec.id, None)
+
+    def _remove_container(self, id: str) -> None:
         name = self._name(id)
         try:
             self._engine.delete("containers", name, query={"force": True, "v": True})
@@ -91,153 +163,92 @@ class DockerSandbox:
             with contextlib.suppress(NotFound):
                 self._engine.post("containers", name, "wait", query={"condition": "removed"})
 
-    def sweep(self, keep: Iterable[str]) -> Sequence[str]:
-        label = {"label": [f"octo.instance={self._instance}", "octo.sandbox"]}
-        found = self._engine.get("containers", "json", query={"all": True, "filters": label})
-        ours = {c["Labels"]["octo.sandbox"]: c["Labels"]["octo.app"] for c in found if self._is_ours(c)}
-        stay = {*keep, *self._alive}  # looked at after the engine: who made a container since then is in it
-        gone = sorted(set(ours) - stay)
-        for id in gone:
-            self.stop(id)
-            if ours[id] not in self._alive.values():  # else a push to that app is at its repository
-                tidy(self._repository(ours[id]))
-        return gone
-
-    def owns(self, id: str, pid: int) -> bool:
-        container = self._containers.get(id)
-        try:
-            return bool(container) and str(container) in Path(f"/proc/{pid}/cgroup").read_text()
-        except OSError:
-            return False
-
-    def forget(self, app: str) -> None:
-        shutil.rmtree(self._repository(app), ignore_errors=True)
-
-    def _is_ours(self, container: Any) -> bool:
-        """By its exact name as well: an image's labels become its containers' labels."""
-        id = container["Labels"]["octo.sandbox"]
-        return bool(_ID.fullmatch(id)) and f"/{self._name(id)}" in container["Names"]
-
-    def _start(self, spec: SandboxSpec) -> None:
-        repository = self._repository(spec.app)
-        if not repository.exists():
-            repository.mkdir(mode=0o700)
-            os.chown(repository, self._user, self._user)
-        try:
-            made = self._engine.post(
-                "containers", "create", body=self._body(spec, repository), query={"name": self._name(spec.id)}
-            )
-            self._containers[spec.id] = made["Id"]
-            self._engine.post("containers", made["Id"], "start")
-        except NotFound as error:
-            raise Unavailable(
-                f'cannot start a receiver from "{self._image}": {error.message}', hint="Make the stack: ./setup stack"
-            ) from None
-        except OctoError as error:
-            raise Unavailable(f"cannot start a receiver: {error.message}", hint="See: octo doctor") from None
-
-    def _attend(self, spec: SandboxSpec, door: socket.socket, streams: Streams) -> tuple[int, bool]:
-        """Hand the streams over, and wait for the exit code; False with it when the program did not end by itself."""
-        door.settimeout(0.25)
-        until = time.monotonic() + START
-        while True:
-            try:
-                guest, _ = door.accept()
-                break
-            except TimeoutError:
-                if spec.id not in self._containers:
-                    return KILLED, False
-                if time.monotonic() > until or not self._running(spec.id):
-                    raise Unavailable("cannot start a receiver: it did not come up", hint="See: octo doctor") from None
-        with guest:
-            if not self.owns(spec.id, _pid(guest)):
-                return KILLED, False
-            rights = array("i", [streams.stdin, streams.stdout, streams.stderr]).tobytes()
-            guest.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            said = b""
-            with contextlib.suppress(ConnectionResetError):
-                while part := guest.recv(64):
-                    said += part
-        return (int(said.split()[1]), True) if said.startswith(b"exit ") else (KILLED, False)
-
-    def _expire(self, id: str) -> None:
-        self._expired.add(id)
-        with contextlib.suppress(OctoError):
-            self.stop(id)
-
     def _running(self, id: str) -> bool:
         found = self._engine.find("containers", self._name(id), "json")
         return bool(found and found["State"]["Running"])
 
     def _name(self, id: str) -> str:
-        if not _ID.fullmatch(id):
+        if not ID.fullmatch(id):
             raise ValueError(f"BUG: {id!r} is no sandbox id")
         return f"{self._instance}-rx-{id}"
 
-    def _repository(self, app: str) -> Path:
-        if not _ID.fullmatch(app):
-            raise ValueError(f"BUG: {app!r} is no app id")
-        return self._repositories / f"{app}.git"
+    @cached_property
+    def _slices(self) -> bool:
+        """Whether the engine has systemd make its control groups, which takes the name of a slice only."""
+        return bool(self._engine.get("info")["CgroupDriver"] == "systemd")
 
-    def _body(self, spec: SandboxSpec, repository: Path) -> dict[str, Any]:
-        owner = f"{self._user}:{self._user}"
-        tmp = f"rw,nosuid,nodev,noexec,size=256m,nr_inodes=50000,uid={self._user},gid={self._user},mode=0700"
+    def _body(self, spec: SandboxSpec, cell: Cell) -> dict[str, Any]:
         return {
-            "Image": self._image,
-            "Entrypoint": ["/usr/bin/python3", "-I", "-S", "/octo/streams.py"],
-            "Cmd": list(spec.argv),
-            "Env": [f"{k}={v}" for k, v in spec.env.items()],
-            "User": owner,
+            "Image": self._stack(spec.stack).image,
+            "Entrypoint": list(FIRST),
+            "Cmd": [],
+            "User": f"{self._user}:{self._user}",
             "WorkingDir": "/",
+            "Hostname": "sandbox",
             "Labels": {"octo.instance": self._instance, "octo.sandbox": spec.id, "octo.app": spec.app},
             "NetworkDisabled": True,
-            "HostConfig": {
-                "NetworkMode": "none",
-                "IpcMode": "none",
-                "ReadonlyRootfs": True,
-                "CapDrop": ["ALL"],
-                "SecurityOpt": ["no-new-privileges"],
-                "Memory": spec.limits.memory,
-                "MemorySwap": spec.limits.memory,
-                "NanoCpus": int(spec.limits.cpus * 1e9),
-                "PidsLimit": spec.limits.pids,
-                "Ulimits": [
-                    {"Name": "nofile", "Soft": 1024, "Hard": 4096},
-                    {"Name": "core", "Soft": 0, "Hard": 0},
-                ],
-                "Tmpfs": {"/tmp": tmp},  # noqa: S108 - inside the sandbox
-                "Mounts": [
-                    _mount(repository, "/app/repo.git", read_only=False),
-                    _mount(Path(spec.socket_dir), "/run/octo", read_only=True),
-                    _mount(self._guest, "/octo", read_only=True),
-                ],
-                "LogConfig": {"Type": "none"},
-                "RestartPolicy": {"Name": "no"},
-            },
+            "HostConfig": self._host(spec, cell),
         }
+
+    def _host(self, spec: SandboxSpec, cell: Cell) -> dict[str, Any]:
+        limits, rules = spec.limits, syscalls.for_docker(self._parts.share / "lxc" / "syscalls.toml")
+        tmp = f"rw,nosuid,nodev,{'exec' if spec.build else 'noexec'},size={limits.tmp},nr_inodes=50000,mode=0700"
+        return {
+            "NetworkMode": "none",
+            "IpcMode": "private" if spec.build else "none",
+            "ShmSize": SHM,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges", f"seccomp={json.dumps(rules)}"],
+            "OomScoreAdj": 500,
+            "CgroupParent": f"{self._instance}build.slice" if self._slices else cell.group.name,
+            "Memory": limits.memory,
+            "MemorySwap": limits.memory,
+            "NanoCpus": int(limits.cpus * 1e9),
+            "PidsLimit": limits.pids,
+            "Ulimits": [
+                {"Name": "nofile", "Soft": min(1024, limits.open_files), "Hard": limits.open_files},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+            ],
+            "Tmpfs": {"/tmp": f"{tmp},uid={self._user},gid={self._user}"},  # noqa: S108 - inside the sandbox
+            "Mounts": self._mounts(spec, cell),
+            "LogConfig": {"Type": "none"},
+            "RestartPolicy": {"Name": "no"},
+        }
+
+    def _mounts(self, spec: SandboxSpec, cell: Cell) -> Sequence[Mapping[str, Any]]:
+        share = self._parts.share
+        closed = {"/run/octo": Path(spec.socket_dir), "/octo": share / "octo" / "guest"}
+        for name, text in (("resolv.conf", self._parts.resolv), ("hosts", HOSTS)):
+            file = cell.folder / name
+            file.write_text(text)
+            closed[f"/etc/{name}"] = file
+        if spec.build:
+            closed["/octo-buildpacks"] = share / "buildpacks"
+            writable = {"/app": cell.disk.top / "app", "/work": cell.disk.top / "work"}
+        else:
+            mounted = self._repositories.ready(spec.app) if spec.mounted else cell.disk.top / "repo.git"
+            writable = {"/app/repo.git": mounted}
+        made = [_mount(source, target, read_only=True) for target, source in closed.items()]
+        return made + [_mount(source, target, read_only=False) for target, source in writable.items()]
+
+
+@dataclass
+class _Run:
+    """One sandbox that is under `run`, or whose last traces are being removed."""
+
+    app: str
+    door: StreamDoor
+    cell: Cell | None = None
+    created: bool = False  # the container
+    slice: Group | None = None  # the container's own group, where systemd made it
+
+    @property
+    def groups(self) -> Group:
+        if self.cell is None:
+            raise AssertionError("BUG: the sandbox was not made")
+        return self.slice or self.cell.group
 
 
 def _mount(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only}
-
-
-def _pid(peer: socket.socket) -> int:
-    return array("i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-
-
-def tidy(repository: Path) -> None:
-    """Remove what a killed git left: quarantines, lock files, half packs. Never git's work, and no link is followed."""
-    try:
-        top = os.open(repository, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return
-    try:
-        for _, folders, files, at in os.fwalk(".", dir_fd=top, follow_symlinks=False):
-            for name in [f for f in folders if f.startswith("tmp_objdir-")]:
-                folders.remove(name)
-                shutil.rmtree(name, dir_fd=at, ignore_errors=True)
-            for name in files:
-                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
-                    os.unlink(name, dir_fd=at)
-    finally:
-        os.close(top)

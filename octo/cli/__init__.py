@@ -10,7 +10,23 @@ from pathlib import Path
 import click
 import typer.main
 
-from octo.cli import admin, apps, builds, child, config, domains, keys, logs, ps, releases, run, text  # noqa: F401 - commands
+from octo.cli import (  # noqa: F401 - commands
+    admin,
+    apps,
+    builds,
+    child,
+    config,
+    disk,
+    domains,
+    keys,
+    limits,
+    logs,
+    ps,
+    releases,
+    run,
+    stacks,
+    text,
+)
 from octo.cli.session import Session
 from octo.cli.tree import app
 from octo.errors import OctoError, Usage

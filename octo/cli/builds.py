@@ -1,13 +1,14 @@
-"""builds, builds:info, builds:output."""
+"""builds, builds:info, builds:output, build:cache:purge."""
 
 from typing import Annotated
 
 from octo.cli import text, words
 from octo.cli.apps import release
 from octo.cli.client import Json, url
+from octo.cli.disk import size
 from octo.cli.releases import who
 from octo.cli.session import api, session
-from octo.cli.tree import App, AppWord, As, Format, command, word
+from octo.cli.tree import App, AppWord, As, Format, command, steps, word
 from octo.errors import Usage
 
 GROUP = "Builds"
@@ -65,6 +66,21 @@ def output(given: Given, app: App = "") -> None:
     """Print what a build printed. Without -a the first of two words is the app."""
     for line in api().text(_path(app, given) + "/output"):
         text.raw(line, guarded=session().guarded)
+
+
+@command("build:cache:purge", GROUP)
+def purge(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None:
+    """Empty the cache of an app's builds: the next one fetches and makes everything anew."""
+    name = session().app(words.alone(app, app_word))
+    gone = api().stream("DELETE", url("apps", name, "build-cache"), None, steps(as_).tell)
+    if as_ is Format.JSON:
+        text.show_json(gone)
+        return
+    text.line(
+        f"Emptied the build cache of {name}: {size(gone['freed'])}."
+        if gone["freed"]
+        else f"The build cache of {name} was empty."
+    )
 
 
 def _path(app: str, given: list[str]) -> str:

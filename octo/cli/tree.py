@@ -31,8 +31,11 @@ ALIASES = {
     "keys:list": "keys",
     "keys:rm": "keys:remove",
     "restart": "ps:restart",
+    "stack": "stack:list",
+    "stacks": "stack:list",
     "scale": "ps:scale",
     "releases:rollback": "rollback",
+    "builds:cache:purge": "build:cache:purge",
 }
 
 GROUPS = ("Apps", "Config", "Domains", "Processes", "Releases", "Builds", "Keys", "Server")  # as the overview has them

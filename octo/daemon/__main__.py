@@ -1,4 +1,7 @@
-"""`octod`: serve in the foreground. `octod down`: end everything of this octo: daemon, nginx, containers."""
+"""`octod`: serve in the foreground. `octod down`: end everything of this octo: daemon, nginx, containers.
+
+`octod stack`: make the default stack where there is none of its recipe; no octod need run.
+"""
 
 import asyncio
 import fcntl
@@ -6,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from pathlib import Path
 
 from octo.errors import OctoError, Unavailable
@@ -23,8 +27,10 @@ def main() -> int:
         settings = load(os.environ)
         if words == ["down"]:
             return down(settings)
+        if words == ["stack"]:
+            return stack(settings)
         if words:
-            print("usage: octod [down]", file=sys.stderr)
+            print("usage: octod [down | stack]", file=sys.stderr)
             return 2
         return serve(settings)
     except OctoError as error:
@@ -72,6 +78,30 @@ def down(settings: Settings) -> int:
                 fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
             wiring.build(settings).shut_down(lambda text: print(f"-----> {text}"))
     print("=====> Stopped. The apps' data are kept; octod brings the apps back when it starts.")
+    return 0
+
+
+def stack(settings: Settings) -> int:
+    """Tell the steps; what programs print is shown when it fails. Removes no version: octod knows who needs them."""
+    from octo import wiring
+    from octo.engine import Engine
+
+    last: deque[str] = deque(maxlen=25)
+
+    def tell(data: bytes) -> None:
+        text = data.decode("utf-8", "replace").rstrip()
+        if text.startswith("-----> "):
+            print(f"       {text.removeprefix('-----> ')}", flush=True)
+        else:
+            last.append(f"         {text}")
+
+    stacks = wiring.stacks_of(settings, Engine(settings.engine), used=lambda id: True)
+    try:
+        version = stacks.ensure(settings.stack, tell)
+    except OctoError:
+        print("\n".join(last), file=sys.stderr)
+        raise
+    print(f"       {version.id}: {version.recipe['suite']}, {version.size // 1_000_000} MB")
     return 0
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from octo.assembly import Octo
 from octo.daemon.access import Actor, Verb
 from octo.errors import Usage
 from octo.model import App
 from octo.ports import Console
-from octo.wiring import Octo
 
 Json = Any
 

@@ -1,33 +1,28 @@
-"""Opens a receiver for a push: its ten one-time values, its own Unix socket, and what answers behind it.
+"""Opens a receiver for a push, and the sandbox of its build: their values, their own Unix sockets, what answers behind.
 
-Names and order of the ten are those of row G5. Each URL works once, for one push, over that push's socket, and
-only for a process in that push's sandbox.
+Names and order of a receiver's ten values are those of row G5. Each URL works once, for one push, over that push's
+socket, and only for a process in that push's sandbox.
 """
 
 import asyncio
-import contextlib
-import json
-import logging
 import secrets
 import shutil
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_origin
 
-from octo import codec
 from octo.daemon import http
-from octo.errors import OctoError, Usage
-from octo.model import shown
-from octo.pipeline.build import Source
-from octo.pipeline.receive import Push, Receiver, RefUpdate, Session, decide
-from octo.ports import Console, Sandbox
-
-log = logging.getLogger(__name__)
-
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from octo.daemon.blobs import BlobDoor
+from octo.daemon.callbacks import Calls
+from octo.daemon.exchange import Message, Receive, Send
+from octo.limits import slug_limit
+from octo.model import App
+from octo.pipeline.attend import Session
+from octo.pipeline.build import Order
+from octo.pipeline.plan import cache_blob, repository_blob, slug_blob
+from octo.pipeline.receive import Push, Receiver
+from octo.pipeline.source import Source
+from octo.ports import Blobs, Console, Sandbox
 
 VALUES = (
     "CALLBACK_URL",
@@ -41,226 +36,108 @@ VALUES = (
     "REPO_PUT_URL",
     "REQUEST_ID",
 )
-AHEAD = 1000  # pieces of output that may wait for their reader
-HEAD_LIMIT = 1024 * 1024  # bytes of the refs, or of the line before the files
+GET_SECONDS, PUT_SECONDS = 600.0, 3600.0  # that a signed URL is good for
+MOUNTED = "file:///app/repo.git"  # the repository, as it lies in the sandbox
+Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
+SPARE = 4  # times the limit on slugs: the sandbox refuses first, with the figure
 
 
 class Director:
+    """bundles: whether repositories are archives among the blobs; else they are mounted where they lie."""
+
     def __init__(
         self,
         receiver: Receiver,
         sandbox: Sandbox,
+        blobs: Blobs,
         loop: asyncio.AbstractEventLoop,
         folder: Path,
         console: Callable[[Callable[[bytes], object]], Console],
+        *,
+        sizes: Mapping[str, int],
+        bundles: bool = False,
     ) -> None:
-        self._receiver, self._sandbox, self._loop, self._folder, self._console = (
-            receiver,
-            sandbox,
-            loop,
-            folder,
-            console,
-        )
+        self._receiver, self._sandbox, self._blobs, self._loop = receiver, sandbox, blobs, loop
+        self._folder, self._console, self._sizes, self._bundles = folder, console, sizes, bundles
+        self._door = BlobDoor(blobs)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
 
     def open(self, push: Push) -> Session:
-        """Make the values and the socket; called in the thread of the push."""
-        folder = self._folder / push.id
-        folder.mkdir(mode=0o711)
+        """Make the ten values and the socket of a receiver; called in the thread of the push."""
         tokens = {name: secrets.token_urlsafe(32) for name in VALUES}
-        calls = _Calls(push, self._receiver, self._console, self._loop, {tokens[n]: n for n in VALUES})
-        server = asyncio.run_coroutine_threadsafe(self._serve(push, folder / "octo.sock", calls), self._loop).result()
+        by_token = {tokens[n]: n for n in VALUES}
+        calls = Calls(push, self._receiver, self._console, self._loop, by_token, lambda s: self._order(push, s))
+        env = {n: f"http+unix://octo/{n.lower()}/{tokens[n]}" for n in VALUES}
+        env |= {"PRIVATE_KEY": tokens["PRIVATE_KEY"], "REQUEST_ID": push.id}
+        env |= self._cache(push.app.id) | self._repository(push.app.id)
+        # A build that is being cancelled still writes its record: closing waits for the calls.
+        return self._session(push.id, env, self._either(calls, self._blobs_of(env)), calls.wait)
+
+    def _order(self, push: Push, source: Source) -> Order:
+        def session(id: str) -> Session:
+            """What the sandbox of the push's build is given: its cache, and where its slug goes."""
+            most = SPARE * slug_limit(self._sizes["slug"], push.app)
+            slug = self._url("PUT", slug_blob(id), most)
+            env = {**self._cache(push.app.id), "SLUG_PUT_URL": slug, "REQUEST_ID": push.id}
+            return self._session(id, env, self._blobs_of(env), lambda: None)
+
+        def reading(id: str, app: App) -> Session:
+            env = {"REPO_GET_URL": self._url("GET", repository_blob(app.id))} if self._bundles else {}
+            return self._session(id, env, self._blobs_of(env), lambda: None)
+
+        return Order(push.app, source, push.user, session, reading, push.may_read, lambda: push.gone)
+
+    @contextmanager
+    def folder(self, id: str) -> Iterator[str]:
+        """A folder for the sockets of one sandbox, open to root and to that sandbox alone."""
+        folder = self._folder / id
+        folder.mkdir(mode=0o711)
+        try:
+            yield str(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _session(self, id: str, env: Mapping[str, str], app: Asgi, ended: Callable[[], None]) -> Session:
+        around = self.folder(id)
+        folder = around.__enter__()
+        server = asyncio.run_coroutine_threadsafe(self._serve(id, Path(folder, "octo.sock"), app), self._loop).result()
 
         def close() -> None:
             self._loop.call_soon_threadsafe(server.close)
-            calls.wait()  # a build that is being cancelled still writes its record
-            shutil.rmtree(folder, ignore_errors=True)
+            ended()
+            around.__exit__(None, None, None)
 
-        env = {n: f"http+unix://octo/{n.lower()}/{tokens[n]}" for n in VALUES}
-        env |= {"REPO_GET_URL": "file:///app/repo.git", "REPO_PUT_URL": "file:///app/repo.git"}
-        env |= {"PRIVATE_KEY": tokens["PRIVATE_KEY"], "REQUEST_ID": push.id}
-        return Session(env, str(folder), close)
+        return Session(env, folder, close)
 
-    async def _serve(self, push: Push, path: Path, calls: "_Calls") -> asyncio.Server:
+    async def _serve(self, id: str, path: Path, app: Asgi) -> asyncio.Server:
         # The folder around it is open to root and to this one sandbox alone.
-        return await http.serve(calls, path, mode=0o666, admit=lambda peer: self._sandbox.owns(push.id, peer.pid))
+        return await http.serve(app, path, mode=0o666, admit=lambda peer: self._sandbox.owns(id, peer.pid))
 
+    def _either(self, calls: Calls, blobs: Asgi) -> Asgi:
+        async def serve(scope: Message, receive: Receive, send: Send) -> None:
+            blob = scope["type"] == "http" and scope["path"].startswith("/blobs/")
+            await (blobs if blob else calls)(scope, receive, send)
 
-class _Calls:
-    """The ASGI application behind one receiver's socket."""
+        return serve
 
-    def __init__(
-        self,
-        push: Push,
-        receiver: Receiver,
-        console: Callable[[Callable[[bytes], object]], Console],
-        loop: asyncio.AbstractEventLoop,
-        tokens: dict[str, str],
-    ) -> None:
-        self._push, self._receiver, self._console, self._loop, self._tokens = push, receiver, console, loop, tokens
-        self._expected = ""  # the commit that is to be built
-        self._busy = 0  # calls under way
-        self._changed = threading.Condition()
+    def _blobs_of(self, env: Mapping[str, str]) -> Asgi:
+        """The URLs that this sandbox was given, and no others: one that leaked is worth nothing over another socket."""
+        return self._door.only(url for url in env.values() if "/blobs/" in url)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        name, _, token = scope["path"].lstrip("/").partition("/")
-        known = self._tokens.pop(token, "")  # one use, whatever comes of it
-        act = {
-            "CALLBACK_URL": self._arrived,
-            "BUILD_PUT_URL": self._build,
-            "BUILD_CALLBACK_URL": self._built,
-            "ROUTE_URL": self._route,
-        }.get(known)
-        if scope["method"] != "PUT" or act is None or known.lower() != name:
-            await send({"type": "http.response.start", "status": 410 if known else 404, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        body = _Body(receive, self._loop)
-        answer = _Answer(send, self._loop, lambda: self._push.gone)
-        await answer.start()
-        with self._changed:
-            self._busy += 1
-        work = self._loop.run_in_executor(None, self._verdict, act, body, answer)
-        await answer.relay(work)
+    def _cache(self, app: str) -> dict[str, str]:
+        name = cache_blob(app)
+        return {"CACHE_GET_URL": self._url("GET", name), "CACHE_PUT_URL": self._url("PUT", name, self._sizes["cache"])}
 
-    def wait(self) -> None:
-        """Return when no call is under way."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._busy)
+    def _repository(self, app: str) -> dict[str, str]:
+        if not self._bundles:
+            return {"REPO_GET_URL": MOUNTED, "REPO_PUT_URL": MOUNTED}
+        name = repository_blob(app)
+        return {
+            "REPO_GET_URL": self._url("GET", name),
+            "REPO_PUT_URL": self._url("PUT", name, self._sizes["repository"]),
+        }
 
-    def _verdict(self, act: Callable[["_Body", Console], str], body: "_Body", answer: "_Answer") -> str:
-        console = self._console(answer.put)
-        try:
-            return act(body, console)
-        except OctoError as error:
-            console.error(f"octo: {error.message}")
-            if error.hint:
-                console.error(error.hint)
-        except Exception:
-            log.exception("a bug, in the push %s", self._push.id)
-            console.error("octo: something in octo is broken; the operator's log says what")
-        finally:
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
-        return "exit 1"
-
-    def _arrived(self, body: "_Body", console: Console) -> str:
-        updates = _parsed(tuple[RefUpdate, ...], body.read(HEAD_LIMIT))
-        verdict = decide(updates, self._receiver.branches)
-        if verdict.refused:
-            console.error(verdict.refused)
-            return "exit 1"
-        for note in verdict.notes:
-            console.step(note)
-        if not verdict.commit:
-            return "exit 0"
-        live = self._receiver.already_live(self._push, verdict.commit)
-        if live:
-            console.result(f"Already live as v{live.version}: {self._receiver.url(self._push.app)}")
-            return "exit 0"
-        self._expected = verdict.commit
-        return f"build {verdict.commit}"
-
-    def _build(self, body: "_Body", console: Console) -> str:
-        source = _parsed(Source, body.line(HEAD_LIMIT))
-        if source.commit != self._expected:
-            raise OctoError("cannot build: that is not the commit that came in")
-        self._receiver.make(self._push, source, body.chunks(), console)
-        return "exit 0"
-
-    def _built(self, body: "_Body", console: Console) -> str:
-        said = _parsed(dict[str, object], body.read(HEAD_LIMIT))
-        log.info("the build of %s: %s", self._push.app.name, shown(str(said.get("status"))))
-        return "exit 0"
-
-    def _route(self, body: "_Body", console: Console) -> str:
-        self._receiver.launch(self._push, console)
-        return "exit 0"
-
-
-def _parsed(kind: Any, data: bytes) -> Any:
-    """What a receiver says is text from outside like any other."""
-    try:
-        value = codec.build(kind, json.loads(data))
-        if not isinstance(value, get_origin(kind) or kind):
-            raise TypeError
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise Usage("cannot read what the receiver sent") from None
-    return value
-
-
-class _Body:
-    """A request's body, read from a thread."""
-
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
-        self._receive, self._loop = receive, loop
-        self._buffer = b""
-        self._more = True
-
-    def line(self, limit: int) -> bytes:
-        while b"\n" not in self._buffer and self._fill(limit):
-            pass
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
-
-    def read(self, limit: int) -> bytes:
-        while self._fill(limit):
-            pass
-        return self._buffer
-
-    def chunks(self) -> Iterator[bytes]:
-        while self._buffer or self._more:
-            if self._buffer:
-                yield self._buffer
-            self._buffer = b""
-            self._next()
-
-    def _fill(self, limit: int) -> bool:
-        if len(self._buffer) > limit:
-            raise OctoError("cannot read what the receiver sent: it is too long")
-        return self._next()
-
-    def _next(self) -> bool:
-        if not self._more:
-            return False
-        message = asyncio.run_coroutine_threadsafe(self._next_message(), self._loop).result()
-        if message["type"] == "http.disconnect":
-            raise OctoError("cannot go on: the receiver hung up")
-        self._buffer += message.get("body", b"")
-        self._more = message.get("more_body", False)
-        return True
-
-    async def _next_message(self) -> Message:
-        return await self._receive()
-
-
-class _Answer:
-    """A response whose text comes from another thread, its verdict last."""
-
-    def __init__(self, send: Send, loop: asyncio.AbstractEventLoop, gone: Callable[[], bool]) -> None:
-        self._send, self._loop, self._gone = send, loop, gone
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._room = threading.Semaphore(AHEAD)
-
-    async def start(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-
-    def put(self, data: bytes) -> None:
-        """From the working thread; waits when the reader is behind."""
-        self._room.acquire()
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, data)
-
-    async def relay(self, work: "asyncio.Future[str]") -> None:
-        """Send what comes, until the work has ended. A reader that has gone is spared the rest; nobody waits for it."""
-        work.add_done_callback(lambda _: self._queue.put_nowait(None))
-        while (data := await self._queue.get()) is not None:
-            self._room.release()
-            if self._gone():
-                await asyncio.sleep(0)  # a full queue must not hold the loop
-                continue
-            with contextlib.suppress(OSError):
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        verdict = work.result() if not work.cancelled() else "exit 1"
-        await self._send({"type": "http.response.body", "body": b"\0" + verdict.encode()})
+    def _url(self, method: str, name: str, most: int = 0) -> str:
+        seconds = GET_SECONDS if method == "GET" else PUT_SECONDS
+        return "http+unix://octo" + self._blobs.sign(method, name, seconds=seconds, most=most)

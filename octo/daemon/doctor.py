@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from octo.assembly import Octo
 from octo.errors import OctoError
-from octo.wiring import Octo
 
 MIN_FREE_SHARE, MIN_FREE_BYTES = 0.10, 2 * 1024**3
 
@@ -22,7 +22,7 @@ class Finding:
 
 def examine(octo: Octo) -> Sequence[Finding]:
     found: list[Finding] = []
-    for check in (_engine, _stack, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
+    for check in (_engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
         try:
             found += check(octo)
         except OctoError as error:
@@ -36,13 +36,17 @@ def _engine(octo: Octo) -> Iterator[Finding]:
 
 
 def _stack(octo: Octo) -> Iterator[Finding]:
-    image = octo.ports.runtime.image(octo.settings.stack)
-    yield Finding(
-        "stack",
-        image is not None,
-        octo.settings.stack + (" is there" if image else " is missing"),
-        "Make it: ./setup stack",
-    )
+    stack = octo.ports.stacks.current(octo.settings.stack)
+    image = octo.ports.runtime.image(stack.image)
+    missing = "" if image else f", but the engine has no image {stack.image}"
+    yield Finding("stack", not missing, f"{stack.id} is there{missing}", "Make it: ./setup stack")
+
+
+def _sandboxes(octo: Octo) -> Iterator[Finding]:
+    yield Finding("sandboxes", True, octo.sandboxes)
+    problems = octo.network.check()
+    said = "; ".join(problems) or "reaches the internet, and nothing else"
+    yield Finding("network of the builds", not problems, said, "Restart octod, or wait half a minute: it mends that.")
 
 
 def _nginx(octo: Octo) -> Iterator[Finding]:

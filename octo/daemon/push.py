@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitreceive import wire
-from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
+from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, allowed, require
 from octo.daemon.http import peer_of
 from octo.errors import NoSuchApp, OctoError, Unavailable
 from octo.model import App, AppName, app_name
-from octo.pipeline.receive import READ, Push, Receiver, Session, new_push
+from octo.pipeline.attend import Session
+from octo.pipeline.receive import READ, Push, Receiver, new_push
 from octo.ports import Console, Streams
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ class GitDoor:
         require(call.actor, Verb.READ if reading else Verb.WRITE, app)
         push = new_push(app, call.actor.user)
         push.protocol = call.fields.get("protocol", "")
+        push.may_read = lambda other: allowed(call.actor, Verb.READ, other)
         with watching(call.caller, lambda: self.receiver.hang_up(push)):
             if reading:
                 code = self.receiver.read(push, verb, call.streams, self.open_session)

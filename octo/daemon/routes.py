@@ -15,13 +15,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from octo.daemon import api_apps, api_builds, api_config, api_domains, api_keys, api_octo, api_ps, api_releases
+from octo.assembly import Octo
+from octo.daemon import (
+    api_apps,
+    api_builds,
+    api_config,
+    api_disk,
+    api_domains,
+    api_keys,
+    api_limits,
+    api_octo,
+    api_ps,
+    api_releases,
+    api_stacks,
+)
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import NotFound, OctoError, Usage
 from octo.model import App, app_name
 from octo.ports import Console
-from octo.wiring import Octo
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +45,9 @@ TABLE: tuple[Resource, ...] = (
     *api_ps.RESOURCES,
     *api_releases.RESOURCES,
     *api_builds.RESOURCES,
+    *api_limits.RESOURCES,
+    *api_disk.RESOURCES,
+    *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
@@ -163,6 +178,9 @@ class _Lines:
 
     def raw(self, data: bytes) -> None:
         self._put({"console": ["raw", data.decode("utf-8", "replace")]})
+
+    def formatted(self, data: bytes) -> None:
+        self.raw(data)
 
 
 class _Silent(_Lines):

@@ -21,13 +21,14 @@ from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.routes import application
 from octo.daemon.ssh import SshDoor
 from octo.errors import OctoError
+from octo.figures import sizes
 from octo.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ROUND = 30.0  # seconds between two rounds of the reconciler
 LAST_WORK = 30.0  # seconds that a stop waits for what is under way
-THREADS = 64  # for calls of receivers and of the API
+THREADS = 600  # at most, for calls of receivers and of the API: a push that waits in the queue holds one
 
 
 class Server:
@@ -46,7 +47,9 @@ class Server:
         loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="octod"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
+        await asyncio.to_thread(self._octo.open)
         await asyncio.to_thread(self._octo.reconciler.at_start)
+        await asyncio.to_thread(self._octo.pruner.sweep)
         api = await self._open(loop)
         notify("READY=1")
         log.info("octo %s serves %s", __version__, self._settings.home)
@@ -60,7 +63,7 @@ class Server:
         attach = Attach(octo.oneoff)
         app = application(octo, self._access, {"attach": attach, "logs": {}})
         api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
-        director = Director(octo.receiver, octo.ports.sandbox, loop, settings.run / "rx", wiring.render)
+        director = self._director(loop)
         commands = OctoDoor(self._access, self._commands)
         git = GitDoor(
             octo.receiver,
@@ -89,10 +92,24 @@ class Server:
         threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
         return api
 
+    def _director(self, loop: asyncio.AbstractEventLoop) -> Director:
+        octo, settings = self._octo, self._settings
+        return Director(
+            octo.receiver,
+            octo.ports.sandbox,
+            octo.ports.blobs,
+            loop,
+            settings.run / "rx",
+            wiring.render,
+            sizes=sizes(settings),
+            bundles=settings.repositories == "bundle",
+        )
+
     def _rounds(self) -> None:
         while not self._over.wait(ROUND):
             try:
                 self._octo.reconciler.again()
+                self._octo.mend()
             except OctoError as error:
                 log.error("cannot look after the apps: %s", error.message)
             except Exception:
@@ -109,6 +126,7 @@ class Server:
         waiter.join(LAST_WORK)
         self._ssh.stop()  # only now: its sessions carry what the pushers read
         self._commands.stop()
+        self._octo.ports.builder.close()
         for path in (self._settings.command_socket, self._settings.door_socket, self._settings.api_socket):
             path.unlink(missing_ok=True)
         log.info("octod ends; nginx and the apps go on")

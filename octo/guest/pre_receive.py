@@ -4,7 +4,8 @@
 Four calls over the receiver's own Unix socket, each to a URL that works once (the environment has them):
 CALLBACK_URL <- the refs, -> what to build; BUILD_PUT_URL <- the files, -> the build's output;
 BUILD_CALLBACK_URL <- how it ended; ROUTE_URL -> the deploy's output. Each answer is text for the pusher and, last,
-a NUL and the verdict: "exit N" or "build COMMIT". Copied into the sandbox; standard library only.
+a NUL and the verdict: "exit N" or "build COMMIT FILES" (how many it may hold).
+Copied into the sandbox; standard library only.
 """
 
 import _socket
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SOCKET = "/run/octo/octo.sock"
 CHUNK = 256 * 1024  # bytes
 MAX_TEXT = 64 * 1024  # bytes
+MAX_PATH = 3900  # bytes: what is longer cannot be checked out. Source: PATH_MAX, less the folder above
 
 env = os.environ
 
@@ -30,24 +32,80 @@ def main() -> int:
     word, _, rest = call(env["CALLBACK_URL"], [json.dumps(updates).encode()]).partition(" ")
     if word != "build":
         return int(rest)
-    code = build(rest)
+    commit, _, files = rest.partition(" ")
+    code = build(commit, int(files))
     call(env["BUILD_CALLBACK_URL"], [json.dumps({"status": "failed" if code else "succeeded", "exit": code}).encode()])
     if code:
         return code
     return int(call(env["ROUTE_URL"], []).partition(" ")[2])
 
 
-def build(commit: str) -> int:
-    source = {"commit": commit, "dockerfile": None, "procfile": None}
-    for line in git("ls-tree", commit, "Dockerfile", "Procfile").decode().splitlines():
-        mode, _, rest = line.split(" ", 2)
-        blob, name = rest.split("\t", 1)
-        if mode not in ("100644", "100755"):
-            print(f" !     cannot use {name}: it is not a regular file", flush=True)
-            return 1
-        source[name.lower()] = git("cat-file", "blob", blob)[: MAX_TEXT + 1].decode("utf-8", "replace")
+def build(commit: str, files: int) -> int:
+    try:
+        source = look(commit, files)
+    except Refused as why:
+        print(f" !     cannot build: {why}", flush=True)
+        return 1
     answer = call(env["BUILD_PUT_URL"], context(json.dumps(source).encode() + b"\n", commit))
     return int(answer.partition(" ")[2])
+
+
+class Refused(Exception):
+    pass
+
+
+def look(commit: str, files: int) -> "dict[str, object]":
+    """What octod must know before the files come."""
+    modes, links = listed(commit, files)
+    source: dict[str, object] = {"commit": commit, "dockerfile": None, "procfile": None, "submodules": []}
+    for name in ("Dockerfile", "Procfile"):
+        if name not in modes:
+            continue
+        if modes[name] not in ("100644", "100755"):
+            raise Refused(f"{name} is not a regular file")
+        source[name.lower()] = git("cat-file", "blob", f"{commit}:{name}")[: MAX_TEXT + 1].decode("utf-8", "replace")
+    if links:
+        urls = addresses(commit) if modes.get(".gitmodules", "").startswith("100") else {}
+        source["submodules"] = [{"path": p, "commit": c, "url": urls.get(p, "")} for p, c in links]
+    return source
+
+
+def listed(commit: str, most: int) -> "tuple[dict[str, str], list[tuple[str, str]]]":
+    """The modes of what lies at the top, and the submodules as (path, commit).
+
+    A bomb of trees is left early: folders count too, as git walks through those that hold nothing but more of them.
+    """
+    top: dict[str, str] = {}
+    links: list[tuple[str, str]] = []
+    count, folders, rest = 0, 0, b""
+    for chunk in output("ls-tree", "-r", "-t", "-z", "--full-tree", commit):
+        *entries, rest = (rest + chunk).split(b"\0")
+        count += len(entries)
+        if count > most:
+            raise Refused(f"the commit holds more than {most} files and folders, the limit")
+        if len(rest) > MAX_PATH or any(len(entry) > MAX_PATH for entry in entries):
+            raise Refused(f"the commit holds a path of more than {MAX_PATH} bytes")
+        for entry in entries:
+            head, name = entry.split(b"\t", 1)
+            if b"/" not in name:
+                top[os.fsdecode(name)] = head[:6].decode()
+            folders += head.startswith(b"040000")
+            if head.startswith(b"160000"):
+                links.append((os.fsdecode(name), head.split()[2].decode()))
+    if count == folders:
+        raise Refused("the commit holds no files, so there is nothing to deploy")
+    return top, links
+
+
+def addresses(commit: str) -> "dict[str, str]":
+    """The URL of each path that .gitmodules names."""
+    by_name: dict[bytes, dict[bytes, bytes]] = {}
+    words = ("config", "-z", "--blob", f"{commit}:.gitmodules", "--get-regexp", r"^submodule\..*\.(path|url)$")
+    for entry in b"".join(output(*words, ok=(0, 1))).split(b"\0"):
+        key, _, value = entry.partition(b"\n")
+        name, _, field = key.rpartition(b".")
+        by_name.setdefault(name, {})[field] = value
+    return {os.fsdecode(f[b"path"]): os.fsdecode(f[b"url"]) for f in by_name.values() if b"path" in f and b"url" in f}
 
 
 def context(head: bytes, commit: str) -> "Iterator[bytes]":
@@ -59,7 +117,7 @@ def git(*words: str) -> bytes:
     return b"".join(output(*words))
 
 
-def output(*words: str) -> "Iterator[bytes]":
+def output(*words: str, ok: "tuple[int, ...]" = (0,)) -> "Iterator[bytes]":
     """What a git command prints, in chunks. By hand: importing `subprocess` takes longer than the command."""
     reader, writer = os.pipe()
     child = os.posix_spawn("/usr/bin/git", ["git", *words], env, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
@@ -67,7 +125,7 @@ def output(*words: str) -> "Iterator[bytes]":
     with open(reader, "rb", buffering=0) as pipe:
         while chunk := pipe.read(CHUNK):
             yield chunk
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) not in ok:
         lost(f"git {words[0]} failed in the repository")
 
 

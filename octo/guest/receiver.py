@@ -1,6 +1,7 @@
 """Serve one git command in a sandbox: the repository made ready, the hooks put there, git in our place.
 
-    argv: verb (git-receive-pack, git-upload-pack, git-upload-archive), the git protocol asked for ("" or "version=2")
+    argv: verb (git-receive-pack, git-upload-pack, git-upload-archive), the git protocol asked for ("" or "version=2"),
+    the bytes that a push may bring; or: octo-archive "" COMMIT PATH, for the files of a commit as a tar, below PATH
 
 The configuration is written anew each time, so that nothing a push left in the repository steers the next one.
 Copied into the sandbox; standard library only. Settings and their reasons: ARCHITECTURE.md, "The receiver".
@@ -11,12 +12,13 @@ import sys
 
 REPOSITORY = "/app/repo.git"
 HOOKS = "/octo"  # holds `pre-receive`
+BUNDLED = "/octo/bundled"  # holds `post-receive` too, which stores the repository
 
 CONFIG = f"""\
 [core]
 	bare = true
 	repositoryformatversion = 0
-	hooksPath = {HOOKS}
+	hooksPath = HOOKS
 	useReplaceRefs = false
 	fsmonitor = false
 	protectHFS = true
@@ -34,6 +36,7 @@ CONFIG = f"""\
 	hideRefs = refs/
 	hideRefs = !refs/heads/
 	hideRefs = !refs/tags/
+	maxInputSize = MOST
 [transfer]
 	fsckObjects = true
 [uploadpack]
@@ -50,28 +53,58 @@ CONFIG = f"""\
 """
 
 
-def main(verb: str, protocol: str) -> None:
-    ready()
+# Sources are what a checkout would give: attributes that are for archives only have no say.
+ATTRIBUTES = "* -export-ignore -export-subst\n"
+
+
+def main(verb: str, protocol: str, *rest: str) -> None:
+    ready(rest[0] if verb == "git-receive-pack" and rest else "0")
+    if not mounted():
+        fetch()
     environment = {**os.environ, "HOME": "/tmp", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
     environment["GIT_NO_REPLACE_OBJECTS"] = "1"
     if protocol:
         environment["GIT_PROTOCOL"] = protocol
+    if verb == "octo-archive":
+        commit, path = rest
+        archive = ["git", "-C", REPOSITORY, "archive", "--format=tar", f"--prefix={path}/", "--end-of-options", commit]
+        os.execve("/usr/bin/git", archive, environment)
     program = verb.removeprefix("git-")
     if program != "receive-pack":
         point_head()
     os.execve("/usr/bin/git", ["git", program, REPOSITORY], environment)
 
 
-def ready() -> None:
+def ready(most: str) -> None:
     """An empty folder becomes a bare repository; in any, octo's own configuration is in force."""
-    for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+    for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         os.makedirs(f"{REPOSITORY}/{folder}", exist_ok=True)
-    put("config", CONFIG)
+    hooks = HOOKS if mounted() else BUNDLED
+    put("config", CONFIG.replace("HOOKS", hooks).replace("MOST", str(int(most))))
+    put("info/attributes", ATTRIBUTES)
     if not os.path.lexists(f"{REPOSITORY}/HEAD"):
         put("HEAD", "ref: refs/heads/main\n")
     for left in ("objects/info/alternates", "objects/info/http-alternates", "config.worktree"):
         if os.path.lexists(f"{REPOSITORY}/{left}"):
             os.unlink(f"{REPOSITORY}/{left}")
+
+
+def mounted() -> bool:
+    """Whether the repository lies here as it is; else it is an archive behind a URL."""
+    return os.environ.get("REPO_GET_URL", "file:").startswith("file:")
+
+
+def fetch() -> None:
+    sys.path.insert(0, "/octo")
+    import bundle  # type: ignore[import-not-found]  # a file beside this one
+
+    try:
+        wrong = bundle.fetch(os.environ["REPO_GET_URL"], REPOSITORY)
+    except OSError as error:
+        print(f" !     cannot fetch the repository: {error}. Try again.", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+    if wrong:
+        print(f" !     cannot read the stored repository: {wrong}", file=sys.stderr, flush=True)
 
 
 def put(name: str, text: str) -> None:
@@ -94,4 +127,4 @@ def point_head() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
+    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "", *sys.argv[3:])

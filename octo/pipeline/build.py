@@ -1,105 +1,78 @@
 """Source to image, recorded as a Build with its whole output."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from octo import procfile
 from octo.catalog import Catalog
-from octo.errors import BuildFailed, Cancelled, OctoError
-from octo.model import App, Build, BuildStatus, UserName
-from octo.pipeline.plan import image_tag, in_written_order
+from octo.errors import BuildFailed, Cancelled, NotFound, OctoError
+from octo.limits import limits_for, slug_limit
+from octo.model import CONTROL_KEYS, App, Build, BuildStatus, UserName
+from octo.pipeline.admission import Admission
+from octo.pipeline.attend import Job, Session
+from octo.pipeline.compile import Compiled, compiled
+from octo.pipeline.disk import DiskGuard
+from octo.pipeline.plan import DEFAULT_PORT, image_tag, in_written_order, slug_blob
 from octo.pipeline.progress import Progress
-from octo.ports import BuildSpec, Console, Limits, Ports
-
-TRUNCATED = b"       ... the rest of the output was not kept\n"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the receiver says of the commit before it sends the files."""
-
-    commit: str
-    dockerfile: str | None  # the text of the regular file of that name at the top
-    procfile: str | None
+from octo.pipeline.record import Recorder
+from octo.pipeline.source import Source, Strategy, buildpacks, processes_of, strategy
+from octo.pipeline.submodules import Submodules
+from octo.ports import BuildSpec, Console, Limits, Ports, SlugSpec
+from octo.specs import MB
 
 
 @dataclass(frozen=True)
-class BuildLimits:
+class Rules:
+    """What the operator has set for builds."""
+
     limits: Limits
-    output: int  # bytes
     instance: str
+    args: Sequence[str] = ()  # config keys that Dockerfiles see
+    stack: str = "octo"  # the default one's name
+    fetch: float = 90  # seconds of one try
+    slug: int = 200 * MB  # bytes
+    cache: int = 1024 * MB  # bytes
+    plain: bool = False  # whether buildpacks may come by http and git:// too
 
 
-class Recorder:
-    """A Console that passes on and keeps: `octo builds:output` shows what the pusher saw."""
+@dataclass(frozen=True)
+class Order:
+    """What one push asks of the builds."""
 
-    def __init__(self, console: Console, render: Callable[[Callable[[bytes], object]], Console], most: int) -> None:
-        self._to, self._most = console, most
-        self._kept = bytearray()
-        self._record = render(self._keep)
-
-    def step(self, text: str) -> None:
-        self._to.step(text)
-        self._record.step(text)
-
-    def detail(self, text: str) -> None:
-        self._to.detail(text)
-        self._record.detail(text)
-
-    def error(self, text: str) -> None:
-        self._to.error(text)
-        self._record.error(text)
-
-    def result(self, text: str) -> None:
-        self._to.result(text)
-        self._record.result(text)
-
-    def raw(self, data: bytes) -> None:
-        self._to.raw(data)
-        self._record.raw(data)
-
-    def note(self, error: OctoError) -> None:
-        """Keep why it ended; the pusher is told by who catches it."""
-        self._record.error(error.message)
-
-    def output(self) -> bytes:
-        return bytes(self._kept)
-
-    def _keep(self, data: bytes) -> None:
-        if len(self._kept) < self._most:
-            self._kept += data if len(self._kept) + len(data) < self._most else TRUNCATED.ljust(self._most)
+    app: App
+    source: Source
+    user: UserName | None
+    session: Callable[[str], Session]  # opens what the sandbox of this id is given
+    reading: Callable[[str, App], Session]  # and one that reads another app's repository
+    may_read: Callable[[App], bool]
+    cancelled: Callable[[], bool]
 
 
 @dataclass
 class Builds:
     ports: Ports
     catalog: Catalog
-    limits: BuildLimits
+    rules: Rules
     render: Callable[[Callable[[bytes], object]], Console]  # how a console looks when it is kept
-    _running: set[str] = field(default_factory=set)
+    admission: Admission
+    submodules: Submodules
+    guard: DiskGuard
 
-    def build(
-        self,
-        app: App,
-        source: Source,
-        context: Iterable[bytes],
-        *,
-        user: UserName | None,
-        console: Console,
-        cancelled: Callable[[], bool],
-    ) -> Build:
+    def build(self, order: Order, context: Iterable[bytes], console: Console) -> Build:
         """Make the image and return the finished Build. Raises BuildFailed or Cancelled; the record says so too."""
-        now = self.ports.clock.now()
-        build = Build(f"{int(now):08x}{secrets.token_hex(3)}", app.id, source.commit, user, now)
-        recorder = Recorder(console, self.render, self.limits.output)
+        app, now = order.app, self.ports.clock.now()
+        build = Build(f"{int(now):08x}{secrets.token_hex(3)}", app.id, order.source.commit, order.user, now)
+        recorder = Recorder(console, self.render, self.rules.limits.output)
         self.catalog.save_build(build)
         try:
-            build = self._make(app, build, source, context, recorder, cancelled)
+            with self.admission.place(recorder.step, order.cancelled):
+                self.guard.check("build")
+                build = self._make(build, order, context, recorder)
         except OctoError as error:
             status = BuildStatus.ABANDONED if isinstance(error, Cancelled) else BuildStatus.FAILED
             recorder.note(error)
             build = replace(build, status=status, reason=error.message)
+            self.ports.blobs.delete(slug_blob(build.id))
             raise
         finally:
             self.ports.blobs.put(f"builds/{app.id}/{build.id}", [recorder.output()])
@@ -107,37 +80,109 @@ class Builds:
             self.catalog.save_build(ended)
         return ended
 
-    def _make(
-        self,
-        app: App,
-        build: Build,
-        source: Source,
-        context: Iterable[bytes],
-        console: Console,
-        cancelled: Callable[[], bool],
-    ) -> Build:
-        processes = processes_of(source)
-        spec = BuildSpec(
-            build.id, app.id, image_tag(self.limits.instance, app.id, build.id), self.limits.limits, self.limits.output
-        )
-        progress = Progress(console, self.ports.clock)
-        with progress.step("build", "Building from Dockerfile", "built"):
-            image = self.ports.builder.build(spec, context, console.raw, cancelled)
-        found = self.ports.runtime.image(image)
-        ports = in_written_order(found.ports if found else (), source.dockerfile or "")
-        return replace(build, status=BuildStatus.SUCCEEDED, image=image, processes=processes, ports=ports)
+    def warm(self, app: App) -> None:
+        """A push is being received: have ready what the app's last build took."""
+        last = next((b for b in reversed(self.catalog.builds(app)) if b.image), None)
+        if last and not last.buildpack:
+            self.ports.builder.prewarm()
 
     def output(self, build: Build) -> Iterator[bytes]:
         yield from self.ports.blobs.get(f"builds/{build.app}/{build.id}")
 
+    def _make(self, build: Build, order: Order, context: Iterable[bytes], console: Console) -> Build:
+        config = self.catalog.config(order.app)
+        if strategy(order.source, config) is Strategy.DOCKERFILE:
+            return self._with_dockerfile(build, order, config, context, console)
+        if order.source.dockerfile is not None:
+            console.step("BUILDPACK_URL is set: the Dockerfile is not used")
+        return self._with_buildpacks(build, order, config, context, console)
 
-def processes_of(source: Source) -> dict[str, str | None]:
-    """The process types: those of the Procfile, else `web` with the image's own command."""
-    if source.dockerfile is None:
-        raise BuildFailed(
-            "There is no Dockerfile present.",
-            hint="Add a file named Dockerfile at the top of the repository, and push.",
+    # --- Dockerfile ---------------------------------------------------------------------------------------
+
+    def _with_dockerfile(
+        self, build: Build, order: Order, config: Mapping[str, str], context: Iterable[bytes], console: Console
+    ) -> Build:
+        processes = processes_of(order.source)
+        spec = BuildSpec(
+            build.id,
+            build.app,
+            image_tag(self.rules.instance, build.app, build.id),
+            limits_for(self.rules.limits, order.app),
+            {k: config[k] for k in self.rules.args if k in config},
         )
-    if source.procfile is None:
-        return {"web": None}
-    return dict(procfile.parse(source.procfile)) or {"web": None}
+        progress = Progress(console, self.ports.clock)
+        with progress.step("build", "Building from Dockerfile", "built"):
+            job = self._job(build, order, config, self._stack(config), "source") if order.source.submodules else None
+            with self.submodules.whole(order, context, job, console) as tree:
+                image = self.ports.builder.build(spec, tree, console.raw, order.cancelled)
+        found = self.ports.runtime.image(image)
+        ports = in_written_order(found.ports if found else (), order.source.dockerfile or "")
+        return replace(build, status=BuildStatus.SUCCEEDED, image=image, processes=processes, ports=ports)
+
+    # --- buildpacks ---------------------------------------------------------------------------------------
+
+    def _with_buildpacks(
+        self, build: Build, order: Order, config: Mapping[str, str], context: Iterable[bytes], console: Console
+    ) -> Build:
+        stack = self._stack(config)
+        job = self._job(build, order, config, stack, "buildpack")
+        progress = Progress(console, self.ports.clock)
+        session = order.session(build.id)
+        try:
+            with progress.beating("Building"):
+                sources = self.submodules.beside(order, context)
+                done = compiled(self.ports.sandbox, job, sources, session, console, order.cancelled)
+        finally:
+            session.close()
+        spec = SlugSpec(build.app, image_tag(self.rules.instance, build.app, build.id), stack, slug_blob(build.id))
+        with progress.step("image", "Making the image", "made"):
+            image = self._composed(spec)
+        return _built(build, done, image, stack)
+
+    def _stack(self, config: Mapping[str, str]) -> str:
+        name = config.get("STACK") or self.rules.stack
+        try:
+            return self.ports.stacks.current(name).id
+        except NotFound:
+            raise BuildFailed(
+                f'cannot build: there is no stack "{name}"', hint=f"Ask the operator: octo stack:build {name}"
+            ) from None
+
+    def _composed(self, spec: SlugSpec) -> str:
+        try:
+            slug = self.ports.blobs.get(spec.slug)
+        except NotFound:
+            raise BuildFailed("cannot build: the slug did not arrive") from None
+        return self.ports.builder.compose(spec, slug)
+
+    def _job(self, build: Build, order: Order, config: Mapping[str, str], stack: str, mode: str) -> Job:
+        rules, limits = self.rules, limits_for(self.rules.limits, order.app)
+        header = {
+            "mode": mode,
+            "app": order.app.name,
+            "commit": build.commit,
+            "config": {k: v for k, v in config.items() if k not in CONTROL_KEYS},
+            "buildpacks": list(buildpacks(config)),
+            "submodules": self.submodules.listed(order),
+            "fetch_seconds": rules.fetch,
+            "compile_seconds": limits.seconds + 60,  # the sandbox's own clock strikes first, and says how to raise it
+            "slug_mb": slug_limit(rules.slug, order.app) / MB,
+            "cache_mb": rules.cache / MB,
+            "stack": stack,
+            "insecure_fetch": rules.plain,
+        }
+        return Job(build.id, build.app, order.app.name, header, limits, stack)
+
+
+def _built(build: Build, done: Compiled, image: str, stack: str) -> Build:
+    return replace(
+        build,
+        status=BuildStatus.SUCCEEDED,
+        image=image,
+        buildpack=done.buildpack,
+        stack=stack,
+        slug=done.slug.bytes,
+        defaults=done.config,
+        processes=dict(done.processes),
+        ports=(DEFAULT_PORT,) if "web" in done.processes else (),
+    )

@@ -84,6 +84,21 @@ def image_tag(instance: str, app: str, build: str) -> str:
     return f"{instance}/{app}:{build}"
 
 
+def slug_blob(build: str) -> str:
+    """The name of a build's slug among the blobs."""
+    return f"slugs/{build}.tgz"
+
+
+def cache_blob(app: str) -> str:
+    """The name of an app's build cache among the blobs."""
+    return f"caches/{app}.tgz"
+
+
+def repository_blob(app: str) -> str:
+    """The name of an app's repository among the blobs, where repositories are archives."""
+    return f"repos/{app}.bundle"
+
+
 def prunable(builds: Sequence[Build], releases: Sequence[Release], live: int, keep: int) -> list[Build]:
     """Builds whose images can go: older than the last `keep` releases that served, and in none of these.
 

@@ -2,16 +2,18 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from octo.catalog import Catalog
-from octo.errors import Cancelled, Forbidden, Locked, Usage
+from octo.errors import Cancelled, Forbidden, Locked, Unavailable, Usage
 from octo.formation import wanted
 from octo.model import App, Build, Release, UserName
-from octo.pipeline.build import Builds, Source
+from octo.pipeline.attend import Session
+from octo.pipeline.build import Builds, Order
 from octo.pipeline.deploy import Deployer
+from octo.pipeline.disk import DiskGuard
 from octo.pipeline.plan import Deploy, port_of
 from octo.pipeline.routing import Routing
 from octo.ports import Console, Limits, Ports, SandboxSpec, Streams
@@ -41,6 +43,7 @@ class Push:
     gone: bool = False  # the pusher has hung up
     phase: Phase = Phase.RECEIVING
     build: Build | None = None
+    may_read: Callable[[App], bool] = lambda app: False  # which other apps the pusher may read
 
     def check(self) -> None:
         if self.gone and self.phase is not Phase.DEPLOYING:
@@ -101,9 +104,13 @@ class Receiver:
     branches: Sequence[str]
     wait: float  # seconds for another push to the same app
     url: Callable[[App], str]
+    files: int  # that one commit may hold
+    most: int  # bytes that one push may bring
+    guard: DiskGuard
+    mounted: bool = True  # False: the repository comes and goes as an archive
     pushes: dict[str, Push] = field(default_factory=dict)  # those under way, by id
 
-    def push(self, push: Push, streams: Streams, console: Console, session: "Callable[[Push], Session]") -> int:
+    def push(self, push: Push, streams: Streams, console: Console, session: Callable[[Push], Session]) -> int:
         """Take one push from start to end, and return git's exit code. Raises Locked after waiting for another."""
         holder = f"a push by {push.user or 'the operator'}"
         try:
@@ -111,26 +118,26 @@ class Receiver:
                 push.app, holder=holder, wait=self.wait, waiting=lambda other: _wait(console, push.app, other)
             ):
                 push.check()
+                self.guard.check("take the push")
                 now = self.catalog.by_id(push.app.id)
                 if now is None:
                     raise Forbidden(f'cannot push to "{push.app.name}": it has been destroyed meanwhile')
                 push.app = now
+                self.builds.warm(now)
                 return self._in_sandbox(push, "git-receive-pack", streams, session)
         except Locked as error:
             raise self.catalog.busy(push.app, error) from None
 
-    def read(self, push: Push, verb: str, streams: Streams, session: "Callable[[Push], Session]") -> int:
+    def read(self, push: Push, verb: str, streams: Streams, session: Callable[[Push], Session]) -> int:
         """Serve a clone, a fetch or an archive."""
         return self._in_sandbox(push, verb, streams, session)
 
-    def _in_sandbox(self, push: Push, verb: str, streams: Streams, open_session: Callable[[Push], "Session"]) -> int:
+    def _in_sandbox(self, push: Push, verb: str, streams: Streams, open_session: Callable[[Push], Session]) -> int:
         self.pushes[push.id] = push
         try:
             session = open_session(push)
             try:
-                argv = (RECEIVER, verb, push.protocol)
-                spec = SandboxSpec(push.id, push.app.id, argv, session.env, session.socket_dir, self.limits)
-                return self.ports.sandbox.run(spec, streams)
+                return self._run(push, verb, streams, session)
             finally:
                 push.gone = True  # also when the receiver died: nobody waits for its build any more
                 session.close()
@@ -138,18 +145,30 @@ class Receiver:
             push.phase = Phase.DONE
             del self.pushes[push.id]
 
+    def _spec(self, push: Push, verb: str, session: Session) -> SandboxSpec:
+        argv = (RECEIVER, verb, push.protocol, str(self.most))
+        folder = session.socket_dir
+        return SandboxSpec(push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted)
+
+    def _run(self, push: Push, verb: str, streams: Streams, session: Session) -> int:
+        argv = (RECEIVER, verb, push.protocol, str(self.most))
+        folder = session.socket_dir
+        spec = SandboxSpec(push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted)
+        try:
+            return self.ports.sandbox.run(spec, streams).code
+        except Unavailable as error:
+            raise Unavailable(f"Problem provisioning build server: {error.message}", hint=error.hint) from error
+
     def hang_up(self, push: Push) -> None:
         """The pusher has gone: end what has not begun to deploy."""
         push.gone = True
         if push.phase in (Phase.RECEIVING, Phase.BUILDING):
             self.ports.sandbox.stop(push.id)
 
-    def make(self, push: Push, source: Source, context: Iterable[bytes], console: Console) -> None:
+    def make(self, push: Push, order: Order, context: Iterable[bytes], console: Console) -> None:
         """Build what the receiver sends. Raises BuildFailed or Cancelled."""
         push.phase = Phase.BUILDING
-        push.build = self.builds.build(
-            push.app, source, context, user=push.user, console=console, cancelled=lambda: push.gone
-        )
+        push.build = self.builds.build(order, context, console)
 
     def launch(self, push: Push, console: Console) -> None:
         """Deploy what was built, and say where it is."""
@@ -160,7 +179,8 @@ class Receiver:
         mark = self.ports.router.mark()
         release = self._release(push, push.build)
         want = wanted(release.processes, self.catalog.scale(push.app))
-        done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want), console)
+        proposed = self._proposed(push.app, push.build)
+        done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want, config=proposed), console)
         self._tell(push.app, done, mark, console)
 
     def already_live(self, push: Push, commit: str) -> Release | None:
@@ -168,8 +188,13 @@ class Receiver:
         live = self.catalog.live(push.app)
         return live if live and live.commit == commit and not push.app.stopped else None
 
+    def _proposed(self, app: App, build: Build) -> dict[str, str]:
+        """Config that the buildpack proposes: for the first release of an app, and never over what is set."""
+        config = self.catalog.config(app)
+        return {} if app.live else {k: v for k, v in build.defaults.items() if k not in config}
+
     def _release(self, push: Push, build: Build) -> Release:
-        config = self.catalog.config(push.app)
+        config = {**self._proposed(push.app, build), **self.catalog.config(push.app)}
         port, routed = port_of(config, build.ports)
         return Release(
             push.app.id,
@@ -199,15 +224,6 @@ class Receiver:
                 "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
             )
             console.result("Your container isn't available from the web.")
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a receiver is given: ten one-time values, and the folder with its socket."""
-
-    env: Mapping[str, str]
-    socket_dir: str
-    close: Callable[[], None]
 
 
 def _wait(console: Console, app: App, holder: str) -> None:

@@ -43,6 +43,7 @@ class Reconciler:
         for what in self._ports.builder.sweep():
             log.warning("removed %s of a build that was cut off", what)
         self._abandon_builds()
+        self._sweep_stacks()
         self._ports.router.start()
         self.journals()
         self._sweep(at_start=True)
@@ -56,10 +57,15 @@ class Reconciler:
         for id in self._ports.sandbox.sweep(()):
             log.warning("removed the sandbox %s, which its push had left", id)
         self._sweep(at_start=False)
+        self._sweep_stacks()
         self._free_addresses()
         self.heal()
         self._ports.router.mark()  # bounds its logs
         self._refresh()
+
+    def _sweep_stacks(self) -> None:
+        for what in self._ports.stacks.sweep():
+            log.info("removed the stack %s, which nothing uses any more", what)
 
     def journals(self) -> None:
         for entry in self._journal.open():

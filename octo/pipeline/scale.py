@@ -1,16 +1,16 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from octo.catalog import Catalog, address_write
+from octo.catalog import Catalog, address_write, app_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step
 from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
-from octo.pipeline.deploy import Deployer
-from octo.pipeline.plan import Deploy, image_tag, port_of
+from octo.pipeline.deploy import Deployer, Silent
+from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
 from octo.pipeline.steps import Budgets, at_once, stopping
 from octo.ports import Console, Ports
@@ -121,6 +121,23 @@ class Changes:
             self._deployer.deploy(deploy, console)
             console.result(f"Started {app.name}.")
 
+    def limit(self, app: App, changes: Mapping[str, float | None], *, user: UserName | None, console: Console) -> App:
+        """Set the limits of the app's builds; None takes one back to the host's. From the next build on."""
+        with self.alone(app, f"a change of limits by {user or 'the operator'}", _waiting(console)) as app:
+            kept = {k: v for k, v in {**app.limits, **changes}.items() if v is not None}
+            changed = replace(app, limits=kept)
+            self._ports.store.put_many([app_write(changed)])
+            return changed
+
+    def purge(self, app: App, *, user: UserName | None, console: Console) -> int:
+        """Empty the app's build cache; returns the bytes that it took. A build under way ends first."""
+        with self.alone(app, f"a purge of the build cache by {user or 'the operator'}", _waiting(console)) as app:
+            name, size = cache_blob(app.id), 0
+            with suppress(NotFound):
+                size = self._ports.blobs.size(name)
+            self._ports.blobs.delete(name)
+            return size
+
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
             old = self._ports.registry.services(app.name)
@@ -163,12 +180,16 @@ class Changes:
     def _remove(self, deploy: Deploy) -> Deploy:
         for service in self._ports.registry.services(deploy.app.name):
             self._ports.registry.deregister(service.id)
-        at_once(stopping(self._ports, deploy.retire, self._budgets.grace))
+        at_once(stopping(self._ports, deploy.retire, self._budgets.grace, Silent()))
         allotted = self._catalog.allotted()
         names = {s.name for s in deploy.retire}
         self._ports.store.put_many([address_write(a, None) for a, name in allotted.items() if name in names])
         for name in self._ports.blobs.list(f"builds/{deploy.app.id}/"):
-            self._ports.runtime.untag(image_tag(self._instance, deploy.app.id, name.rpartition("/")[2]))
+            build = name.rpartition("/")[2]
+            self._ports.runtime.untag(image_tag(self._instance, deploy.app.id, build))
+            self._ports.blobs.delete(slug_blob(build))
+            self._ports.blobs.delete(name)
+        for name in (cache_blob(deploy.app.id), repository_blob(deploy.app.id)):
             self._ports.blobs.delete(name)
         self._ports.sandbox.forget(deploy.app.id)
         return deploy

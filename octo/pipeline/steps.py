@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from octo.catalog import (
     Catalog,
@@ -18,11 +19,11 @@ from octo.catalog import (
 from octo.errors import DeployFailed, NotFound
 from octo.formation import RELEASE_TYPE, Start
 from octo.model import App, ReleaseStatus, Service, Slot, environment
-from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, sort_out
+from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, slug_blob, sort_out
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
 from octo.pipeline.routing import Routing
-from octo.ports import Clock, ContainerSpec, Ports, Running, Write
+from octo.ports import Clock, Console, ContainerSpec, Ports, Running, Write
 
 KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
 
@@ -144,7 +145,7 @@ class Steps:
     def stop_new(self, deploy: Deploy) -> None:
         """They may have been routed for a moment: whoever reached them is answered before they go."""
         self._wait_until_left(deploy.slots)
-        at_once(stopping(self._ports, deploy.slots, self._budgets.grace))
+        at_once(stopping(self._ports, deploy.slots, self._budgets.grace, self._progress.console))
 
     def prove(self, deploy: Deploy) -> Deploy:
         if deploy.slots:
@@ -209,7 +210,7 @@ class Steps:
     def retire(self, deploy: Deploy) -> Deploy:
         for slot in deploy.retire:
             self._ports.registry.deregister(service_id(deploy.app, slot))
-        at_once(stopping(self._ports, deploy.retire, self._budgets.grace))
+        at_once(stopping(self._ports, deploy.retire, self._budgets.grace, self._progress.console))
         prune_images(self._ports, self._catalog, deploy.app, self._instance, self._budgets.keep)
         return deploy
 
@@ -248,9 +249,10 @@ def wait_until_closed(
 
 
 def prune_images(ports: Ports, catalog: Catalog, app: App, instance: str, keep: int) -> None:
-    """Drop the images of builds that no kept release has."""
+    """Drop the images and slugs of builds that no kept release has."""
     for build in prunable(catalog.builds(app), catalog.releases(app), app.live, keep):
         ports.runtime.untag(image_tag(instance, app.id, build.id))
+        ports.blobs.delete(slug_blob(build.id))
         catalog.save_build(replace(build, image=""))
     for build in catalog.builds(app)[:-KEPT_BUILDS]:
         if not build.image:
@@ -258,8 +260,15 @@ def prune_images(ports: Ports, catalog: Catalog, app: App, instance: str, keep: 
             catalog.forget_build(build)
 
 
-def stopping(ports: Ports, slots: Iterable[Slot], grace: float) -> Iterable[Callable[[], object]]:
-    return [lambda name=slot.name: ports.runtime.stop(name, grace) for slot in slots]  # type: ignore[misc]
+def stopping(ports: Ports, slots: Iterable[Slot], grace: float, console: Console) -> Iterable[Callable[[], object]]:
+    def stop(slot: Slot) -> None:
+        if ports.runtime.stop(slot.name, grace) and grace:
+            console.error(
+                f"{slot.process}.{slot.index}: Error R12 (Exit timeout) -> At least one process failed to exit"
+                f" within {grace:g} seconds of SIGTERM"
+            )
+
+    return [partial(stop, slot) for slot in slots]
 
 
 def at_once(acts: Iterable[Callable[[], object]]) -> None:

@@ -1,5 +1,6 @@
 """What several files of contract tests start from: a command line, a door."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from octo.daemon.command import Commands
 from tests.contract.command_parts import COMMAND_UID, Octo
 from tests.contract.doors_parts import Door, StubOctod, builtin, make_key, openssh, run
+from tests.contract.net_parts import World
 from tests.unit.octo.cli.stub_api import State
 
 
@@ -73,3 +75,12 @@ def source(door: Door, tmp_path: Path) -> Path:
     door.git("add", ".", where=where)
     door.git("commit", "-qm", "one", where=where)
     return where
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A host and what it is connected to; the test itself is on that host."""
+    with contextlib.ExitStack() as stack:
+        world = World(tmp_path, stack)
+        stack.enter_context(world.host.inside())
+        yield world

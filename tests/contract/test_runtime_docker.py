@@ -171,11 +171,15 @@ def test_what_the_engine_will_not_start_is_told_in_its_words_and_removed(runtime
         runtime.start(spec(WEB, A, image=mute, command=None))
 
 
+@pytest.mark.row("C12")
 def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(runtime: DockerRuntime) -> None:
-    runtime.start(spec(WEB, A, command="trap '' TERM; echo up; sleep 1000"))
+    runtime.start(spec(WEB, A, command="trap '' TERM; echo up; while :; do sleep 1; done"))
     until(runtime, WEB, b"up")
-    runtime.stop(WEB, 0.1)
+    assert runtime.stop(WEB, 0.1)
     assert runtime.inspect(WEB) is None
+    runtime.start(spec(WEB, A, command="trap 'exit 137' TERM; echo up; while :; do sleep 0.1; done"))
+    until(runtime, WEB, b"up")
+    assert not runtime.stop(WEB, 10)
 
 
 def test_a_volume_of_the_image_goes_with_its_container(runtime: DockerRuntime) -> None:

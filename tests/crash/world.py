@@ -17,6 +17,7 @@ from octo.ports import Ports, Write
 from tests.fakes import FakeBlobs, FakeClock, FakeConsole, FakeRegistry, FakeSandbox, FakeStore
 from tests.fakes_docker import FakeBuilder, FakeProbe, FakeRuntime
 from tests.fakes_router import FakeRouter
+from tests.fakes_stacks import FakeStacks
 
 BUDGETS = Budgets(boot=5, settle=1, drain=5, grace=1, keep=2)
 
@@ -69,6 +70,7 @@ class World:
             self.blobs,
             self.sandbox,
             FakeBuilder(self.runtime),
+            FakeStacks(),
             self.runtime,
             FakeProbe(self.runtime),
             self.router,
@@ -85,20 +87,10 @@ class World:
             budgets=BUDGETS,
             later=lambda act: act() and None,
         )
-        self.changes = Changes(
-            self.ports,
-            self.catalog,
-            self.routing,
-            self.journal,
-            self.deployer,
-            instance="octo",
-            budgets=BUDGETS,
-            wait=0,
-        )
+        parts = (self.ports, self.catalog, self.routing, self.journal, self.deployer)
+        self.changes = Changes(*parts, instance="octo", budgets=BUDGETS, wait=0)
         procedures = {"deploy": self.deployer.procedure(), "destroy": self.changes.destroying()}
-        self.reconciler = Reconciler(
-            self.ports, self.catalog, self.routing, self.journal, self.deployer, procedures, instance="octo"
-        )
+        self.reconciler = Reconciler(*parts, procedures, instance="octo")
 
     def app(self) -> App | None:
         found = self.store.get("octo/names/shop")

@@ -6,18 +6,26 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.contract.engine_parts import place
 from tests.stories.host import Host, Repository
 
 
 @contextmanager
-def serving() -> Iterator[Host]:
-    made = Host()
+def serving(**settings: str) -> Iterator[Host]:
+    made = Host(**settings)
     try:
         made.start()
         made.octo("keys:add", "ann", given=made.key.with_suffix(".pub").read_text())
         yield made
     finally:
         made.down()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def build_engine() -> Iterator[None]:
+    """The engine for Dockerfiles costs seconds to start and holds a copy of the stack: all stories share one."""
+    with place() as engine, engine.use():
+        yield
 
 
 @pytest.fixture(scope="session")

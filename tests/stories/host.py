@@ -1,5 +1,6 @@
 """A whole octo for the stories: octod on loopback with a folder, ports, a network and a name of its own."""
 
+import contextlib
 import fcntl
 import http.client
 import json
@@ -13,6 +14,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from tests.build_engine import ENGINE_FOLDER, STACKS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GIT = {
@@ -61,6 +64,9 @@ class Host:
             "OCTO_HOME": str(self.home / "octo"),
             "OCTO_INSTANCE": self.instance,
             "OCTO_SUBNET": f"10.220.{16 * number}.0/20",
+            "OCTO_BUILD_NETWORK": f"10.219.{16 * number}.0/20",
+            "OCTO_BUILD_ENGINE": str(ENGINE_FOLDER),
+            "OCTO_STACKS": str(STACKS),
             "OCTO_SSH_PORT": str(self.ssh_port),
             "OCTO_HTTP_PORT": str(self.http_port),
             "OCTO_BOOT_SECONDS": "15",
@@ -176,9 +182,23 @@ class Host:
         out = subprocess.run([*argv, "--format", "{{.Names}}"], capture_output=True, text=True, check=True).stdout
         return sorted(n for n in out.split() if ("-rx-" in n) == receivers)
 
+    def sandboxed(self) -> list[Path]:
+        """The processes of this octo's sandboxes, as folders of /proc, the first one first."""
+        found = []
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit():
+                with contextlib.suppress(OSError):
+                    dead = "State:\tZ" in (process / "status").read_text()  # and its parent is not ours to hurry
+                    if not dead and f"/{self.instance}-build/" in (process / "cgroup").read_text():
+                        found.append(process)
+        return sorted(found, key=lambda p: int(p.name))
+
     def left_over(self) -> list[str]:
         """What should not be there when nothing is under way; [] is as it must be."""
         found = [f"receiver {n}" for n in self.containers(receivers=True)]
+        found += [f"process of a sandbox: {command(p)}" for p in self.sandboxed()]
+        found += [f"group {p}" for p in Path("/sys/fs/cgroup").glob(f"*/{self.instance}-build/*") if p.is_dir()]
+        found += [f"disk {p}" for p in (self.home / "octo/sandboxes").rglob("*.img")]
         found += [f"folder {p}" for p in (self.home / "octo/run/rx").iterdir()]
         found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if str(self.home) in line]
         found += [f"blob {p}" for p in (self.home / "octo/blobs").glob(".new-*")]
@@ -187,6 +207,12 @@ class Host:
         found += [f"quarantine {p}" for p in repos.rglob("tmp_objdir-*")]
         bad = [d for d in self.json("doctor") if not d["ok"]]
         return found + [f"doctor: {d['check']}: {d['detail']}" for d in bad]
+
+
+def command(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        return f"{process.name} {(process / 'cmdline').read_bytes()!r}"
+    return f"{process.name}, which has ended"
 
 
 class UnixHTTP(http.client.HTTPConnection):

@@ -29,6 +29,14 @@ def test_a_push_is_built_and_served_and_the_ref_moves(host: Host, app: str, repo
     assert clone.remote_ref() == clone.git("rev-parse", "main").strip()
 
 
+@pytest.mark.row("D2")
+def test_an_image_has_a_name_for_its_app_and_its_build(host: Host, app: str, repository: Make) -> None:
+    repository(apps.web("hello")).push()
+    (build,) = host.json("builds", "-a", app)
+    name = f"{host.instance}/{host.json('apps:info', '-a', app)['id']}:{build['id']}"
+    subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=True)
+
+
 @pytest.mark.row("I6")
 @pytest.mark.row("I7")
 @pytest.mark.row("J11")

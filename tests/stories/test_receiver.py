@@ -1,12 +1,10 @@
 """The sandbox of a push, seen from outside while a build goes on."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
@@ -48,25 +46,22 @@ def hanging(repository: Make) -> Iterator[Hanging]:
 @pytest.mark.row("C1")
 @pytest.mark.row("C2")
 @pytest.mark.row("C9")
+@pytest.mark.row("C10")
 @pytest.mark.row("G5")
 def test_the_receiver_is_locked_down_and_knows_ten_values(host: Host, hanging: Hanging) -> None:
-    (name,) = host.containers(receivers=True)
-    found = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout)[0]
-    limits = found["HostConfig"]
-    given = {e.partition("=")[0] for e in found["Config"]["Env"]}
-    base = {
-        e.partition("=")[0]
-        for e in json.loads(
-            subprocess.run(["docker", "image", "inspect", "octo/stack"], capture_output=True, check=True).stdout
-        )[0]["Config"]["Env"]
-        or ["PATH="]
-    }
-    assert given - base - {"PATH"} == set(VALUES)
-    assert found["Config"]["User"].split(":")[0] not in ("", "0", "root")
-    assert limits["CapDrop"] == ["ALL"] and limits["SecurityOpt"] == ["no-new-privileges"] and limits["ReadonlyRootfs"]
-    assert limits["NetworkMode"] == "none" and limits["Memory"] > 0 and limits["PidsLimit"] > 0
-    status = Path(f"/proc/{found['State']['Pid']}/status").read_text()
-    assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
+    """Seen from outside: git's hook, which runs what the pusher's build made it wait for."""
+    (hook,) = [p for p in host.sandboxed() if b"pre-receive" in (p / "cmdline").read_bytes()]
+    given = {e.partition(b"=")[0].decode() for e in (hook / "environ").read_bytes().split(b"\0") if e}
+    assert {name for name in given if name.endswith(("_URL", "_KEY", "_ID"))} == set(VALUES)
+    assert not {name for name in given if "OCTO" in name or "SECRET" in name}
+    urls = [e.partition(b"=")[2] for e in (hook / "environ").read_bytes().split(b"\0") if b"_URL=" in e]
+    assert len(urls) == 8 and all(url.startswith((b"http+unix://octo/", b"file:///")) for url in urls)
+    status = (hook / "status").read_text()
+    assert "CapEff:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status and "\nUid:\t59204\t59204" in status
+    devices = (hook / "net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in devices] == ["lo"]
+    assert (hook / "root/etc/shadow").exists() is False or (hook / "root/etc/shadow").stat().st_size == 0
 
 
 @pytest.mark.row("T4")
@@ -77,6 +72,27 @@ def test_a_pusher_who_hangs_up_ends_the_build_and_leaves_nothing(host: Host, app
     assert not host.left_over()
     assert [b["status"] for b in host.json("builds", "-a", app)] == ["abandoned"]
     assert "sleep inf" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.row("C6")
+@pytest.mark.row("C8")
+def test_nothing_leads_into_a_receiver_but_the_pushers_own_connection(host: Host, hanging: Hanging) -> None:
+    """No server in it, no port, no second SSH connection: git holds the descriptors that the door was given."""
+    processes = host.sandboxed()
+    for process in processes:
+        for table in ("tcp", "tcp6", "udp", "udp6"):
+            assert len((process / "net" / table).read_text().splitlines()) == 1
+    programs = {(p / "comm").read_text().strip() for p in processes}
+    assert "git" in programs and not {p for p in programs if "ssh" in p}
+
+
+@pytest.mark.row("B9")
+@pytest.mark.row("B10")
+def test_nothing_is_checked_out_on_the_host(host: Host, app: str, repository: Make) -> None:
+    repository(apps.web("hello")).push()
+    stored = host.home / "octo/repos" / f"{host.json('apps:info', '-a', app)['id']}.git"
+    assert (stored / "HEAD").read_text() == "ref: refs/heads/main\n"
+    assert not list((host.home / "octo").rglob("greeting.txt"))
 
 
 @pytest.mark.row("B16")
@@ -157,8 +173,9 @@ def test_a_receiver_that_disappears_ends_the_push(host: Host, app: str, reposito
     clone.push()
     clone.commit(apps.failing(HANG))
     hanging = Hanging(clone)
-    (name,) = list(host.containers(receivers=True))
-    subprocess.run(["docker", "kill", name], capture_output=True, check=True)
+    for process in host.sandboxed():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.name), signal.SIGKILL)
     rest = hanging.push.communicate()[0]
     assert hanging.push.returncode != 0, rest
     host.idle()

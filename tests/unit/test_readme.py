@@ -20,7 +20,7 @@ with warnings.catch_warnings():  # Typer 0.21 uses what click 8.5 calls deprecat
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text()
-SPOKEN = re.compile(r"`?octo ([a-z]+:[a-z]+)|`octo ([a-z]+)")  # in a sentence
+SPOKEN = re.compile(r"`?octo ([a-z]+(?::[a-z]+)+)|`octo ([a-z]+)")  # in a sentence
 FAR = re.compile(r"`ssh -p 2222 git@localhost ([^`]+)`")
 
 
@@ -105,7 +105,7 @@ def test_files_that_are_named_exist() -> None:
 
 def test_it_is_short_and_its_lines_fit() -> None:
     lines = README.splitlines()
-    assert len(lines) <= 135
+    assert len(lines) <= 150
     assert max(map(len, lines)) <= 130
 
 

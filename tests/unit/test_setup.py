@@ -7,14 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from platform import freedesktop_os_release
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
 PARTS = "say packages python engine stack demo"
-CODENAME = freedesktop_os_release()["VERSION_CODENAME"]
 
 
 def run(*argv: str | Path, user: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -141,86 +139,17 @@ def test_a_policy_that_a_killed_run_left_is_put_back_by_the_next(tmp_path: Path)
 
 # --- the stack -------------------------------------------------------------------------------------------------
 
-DEB822 = """\
-Types: deb
-URIs: http://mirror.example/debian
-Suites: {code} {code}-updates
-Components: main contrib
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
-Types: deb deb-src
-URIs: http://security.example/debian-security
-Suites: {code}-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-"""
-ONE_LINE = """\
-# deb http://off.example/debian {code} main
-deb http://packages.example/apt {code} main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror.example/debian {code} main contrib
-deb http://mirror.example/debian {code}-updates main
-deb-src http://mirror.example/source {code} main
-deb http://security.example/debian-security {code}-security main
-"""
-FOUND = """\
-deb http://mirror.example/debian/ {code} main
-deb http://mirror.example/debian/ {code}-updates main
-deb http://security.example/debian-security/ {code}-security main
-"""
+def test_a_stack_that_cannot_be_made_ends_it_and_the_waiting_ends_too() -> None:
+    shown = part('stack=octo; run_python() { echo "       Bootstrapping"; return 1; }; make_stack; echo went on')
+    assert "       Bootstrapping\n" in shown
+    assert shown.endswith(" !     cannot make the stack\n !     Look at the lines above, then run this again.\n")
 
 
-def apt_with(folder: Path, name: str, text: str) -> str:
-    """An apt configuration with these sources and no downloaded lists."""
-    (folder / "parts").mkdir()
-    (folder / "lists" / "partial").mkdir(parents=True)
-    (folder / "parts" / name).write_text(text)
-    places = {"Etc::SourceList": "none", "Etc::SourceParts": "parts", "State::Lists": "lists"}
-    config = folder / "apt.conf"
-    config.write_text("".join(f'Dir::{key} "{folder / place}";\n' for key, place in places.items()))
-    return str(config)
-
-
-@pytest.mark.parametrize(("name", "text"), [("debian.sources", DEB822), ("debian.list", ONE_LINE)])
-def test_the_mirror_is_that_of_the_host(tmp_path: Path, name: str, text: str) -> None:
-    config = apt_with(tmp_path, name, text.format(code=CODENAME))
-    shown = part('find_mirror; printf "%s\\n" "$suite $mirror" "$sources"', APT_CONFIG=config)
-    assert shown == f"{CODENAME} http://mirror.example/debian/\n{FOUND.format(code=CODENAME)}"
-
-
-def test_a_host_that_follows_stable_gets_a_stack_of_stable(tmp_path: Path) -> None:
-    config = apt_with(tmp_path, "debian.list", "deb http://mirror.example/debian stable main\n")
-    assert part('find_mirror; echo "$suite"', APT_CONFIG=config) == "stable\n"
-
-
-def test_settings_override_mirror_and_suite(tmp_path: Path) -> None:
-    config = apt_with(tmp_path, "debian.list", ONE_LINE.format(code=CODENAME))
-    snippet = 'find_mirror; echo "$suite $mirror"; echo "$sources"'
-    shown = part(snippet, APT_CONFIG=config, OCTO_MIRROR="http://other.example/d", OCTO_SUITE="sid")
-    assert shown == "sid http://other.example/d\ndeb http://other.example/d sid main\n"
-
-
-def test_without_a_mirror_it_says_what_to_set(tmp_path: Path) -> None:
-    config = apt_with(tmp_path, "other.list", f"deb http://packages.example/apt {CODENAME} main\n")
-    shown = part("find_mirror; echo went on", APT_CONFIG=config)
-    assert shown.endswith(" !     Set OCTO_MIRROR to its URL and OCTO_SUITE to its suite.\n")
-    assert "went on" not in shown
-
-
-def test_the_stack_is_made_anew_only_when_its_recipe_changes(tmp_path: Path) -> None:
-    extra = tmp_path / "extra.pem"
-    extra.write_text("one")
-    recipe = 'suite=a mirror=b sources=c extra_ca=; eval "$CHANGE"; stack_recipe | sha256sum'
-    changes = ["", "", "suite=x", "mirror=x", "sources=x", f"extra_ca={extra}"]
-    tags = [part(recipe, CHANGE=change) for change in changes]
-    extra.write_text("two")
-    tags.append(part(recipe, CHANGE=changes[-1]))
-    assert tags[0] == tags[1]
-    assert len(set(tags[1:])) == len(tags[1:])
-
-
-def test_the_work_folder_of_the_stack_goes_whatever_happens(tmp_path: Path) -> None:
-    part(f"stack_work=$(mktemp -d {tmp_path}/work.XXXXXX); touch $stack_work/file; exit 1")
-    assert not list(tmp_path.iterdir())
+def test_all_of_a_test_run_share_one_stack(tmp_path: Path) -> None:
+    load = 'cd "$here"; venv=$PREFIX; load_settings; printf "%s\\n" "$stack" "$stacks"'
+    assert part(load, PREFIX=sys.prefix, OCTO_HOME=str(tmp_path)) == f"octo\n{tmp_path}/stacks\n"
+    assert part(load, PREFIX=sys.prefix, OCTO_STACKS="/srv/stacks", OCTO_STACK="media") == "media\n/srv/stacks\n"
 
 
 # --- the home ----------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from octo.daemon.director import _parsed
+from octo.daemon.callbacks import _parsed
 from octo.errors import Usage
-from octo.pipeline.build import Source
 from octo.pipeline.receive import RefUpdate
+from octo.pipeline.source import Source
 
 Updates = tuple[RefUpdate, ...]
 

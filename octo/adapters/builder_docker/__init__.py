@@ -1,0 +1,211 @@
+"""Builder on Docker: Dockerfiles in an engine apart (octo/buildengine.py), slugs as one layer on a stack.
+
+"auto" takes BuildKit only from engine 23 on and where the client has buildx: older ones lack the fixes of
+CVE-2024-23651, -23652 and -23653. Every build runs in a control group of octo's own, which holds it to memory,
+processor and processes, whichever builder it is; wall clock, output and disk are held here. The files are always a
+stream: a path would let a symbolic link in it name a file of the host.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from octo import dockerfile
+from octo.adapters.builder_docker.bases import Bases
+from octo.adapters.builder_docker.buildkit import Modern
+from octo.adapters.builder_docker.caches import Caches
+from octo.adapters.builder_docker.classic import Classic
+from octo.adapters.builder_docker.parts import Job, LostLayer, Squeezed
+from octo.adapters.builder_docker.room import Room
+from octo.adapters.builder_docker.slugs import Slugs
+from octo.buildcontext import Files
+from octo.buildengine import GROUP, BuildEngine
+from octo.buildlog import failed
+from octo.buildwatch import Output, Watch, thread
+from octo.cgroups import Group
+from octo.dockerfile import Recipe
+from octo.engine import Engine
+from octo.errors import BuildFailed, Conflict, NotFound, OctoError
+from octo.layers import Store, hand_over
+from octo.ports import BuildSpec, SlugSpec
+from octo.specs import GB
+
+log = logging.getLogger(__name__)
+
+TRIES = 3  # of a build that another one upset
+
+
+class DockerBuilder:
+    """`context` and `slug` are read in the caller's thread; `cancelled` is asked in one of the builder's own, too.
+
+    bases: local images that Dockerfiles may be FROM, by repository or by full name. slug_most: bytes, unpacked.
+    stack_image: how the engine calls a version of a stack.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        place: BuildEngine,
+        *,
+        instance: str,
+        mode: str,
+        bases: Sequence[str] = (),
+        slug_most: int = 2 * GB,
+        stack_image: Callable[[str], str] = lambda id: f"octo/stack:{id}",
+        docker: str = "/usr/bin/docker",
+    ) -> None:
+        self._main, self._place, self._instance, self._mode = engine, place, instance, mode
+        self._gate = threading.Lock()  # held while sweeping, and for a moment by a build that begins or ends
+        self._active: set[str] = set()  # names of control groups
+        self._caches = Caches(place, instance)
+        self._bases = Bases(engine, place, instance, bases)
+        self._room = Room(place, self._caches)
+        self._slugs = Slugs(engine, instance, slug_most, stack_image)
+        self._classic = Classic(place.engine, self._caches)
+        self._modern = Modern(place.engine, self._caches, instance, docker)
+        self._chosen: bool | None = None
+        self._layers: tuple[Store | None] | None = None
+        self._docker = docker
+
+    def build(self, spec: BuildSpec, context: Iterable[bytes], output: Output, cancelled: Callable[[], bool]) -> str:
+        watch = Watch(spec, output, cancelled)
+        self._place.prewarm()
+        with Files(context, spec.limits.disk, watch.check) as files:
+            recipe = dockerfile.read(files.dockerfile(), spec.args)
+            watch.check()
+            with self._place.use():
+                self._fits(recipe)
+                return self._until_whole(spec, files, recipe, watch)
+
+    def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
+        return self._slugs.compose(spec, slug)
+
+    def prewarm(self) -> None:
+        """A Dockerfile is on its way: have the engine and the usual bases ready while its files are being received."""
+        thread(self._warm)
+
+    def close(self) -> None:
+        """octod ends: the engine goes too, when no other octod uses it."""
+        self._place.close()
+
+    def clear(self) -> None:
+        """Remove what is outside octo's folder."""
+        self._place.clear()
+
+    def sweep(self) -> Sequence[str]:
+        """Does nothing while a build runs: its containers are no left-overs."""
+        with self._gate:
+            if self._active:
+                return ()
+            found: list[str] = []
+            if self._place.adopt():
+                with self._place.use() as engine:
+                    found += self._sweep_containers(engine)
+                    found += self._caches.sweep(self._main)
+            return (*found, *self._sweep_groups(), *self._sweep_homes())
+
+    def _warm(self) -> None:
+        try:
+            with self._place.use():
+                self._bases.bring(self._bases.usual(), lambda _: None)
+        except OctoError as error:
+            log.warning("%s", error.message)
+
+    # --- one build ----------------------------------------------------------------------------------------
+
+    def _until_whole(self, spec: BuildSpec, files: Files, recipe: Recipe, watch: Watch) -> str:
+        """Build, and build again when others upset it: the engine loses a layer that another build's end removed
+        (moby keeps no reference to the parents of a running build), or another one had filled the disk."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return self._once(spec, files, recipe, watch)
+            except (LostLayer, Squeezed) as upset:
+                if not tries_left:
+                    raise BuildFailed(upset.message, hint="Push again.") from None
+                watch.show(f"... {upset.hint}; building again\n".encode())
+        raise AssertionError("BUG: no try left and no answer")
+
+    def _once(self, spec: BuildSpec, files: Files, recipe: Recipe, watch: Watch) -> str:
+        self._room.make(spec.limits.disk)
+        modern = self._buildkit()
+        foreign = self._bases.bring(recipe.images, watch.show)
+        with self._grouped(spec) as group, self._room.watched(spec, group, watch) as use:
+            watch.begin()
+            names: Mapping[str, str] = {}
+            if not modern:  # which knows images by their names alone, and fetches them by itself
+                self._bases.fetch(foreign, watch)
+                names = self._caches.own(spec.app, recipe.bases)
+            text = recipe.text(names)
+            job = Job(spec, group.name, use, watch, lambda: files.chunks(text), names)
+            with self._caches.writing(spec) as name:
+                image = (self._modern if modern else self._classic).run(job, name)
+                watch.check()
+                return self._handed_over(image, name, spec.tag)
+
+    def _handed_over(self, image: str, name: str, tag: str) -> str:
+        theirs, ours = self._place.store(), self._ours()
+        return hand_over(image, name, tag, self._place.engine, theirs, self._main, ours)
+
+    def _ours(self) -> Store | None:
+        """The main engine's layers, asked once: it costs 20 ms, and an octod does not outlive a change of them."""
+        if self._layers is None:
+            self._layers = (Store.of(self._main),)
+        return self._layers[0]
+
+    @contextlib.contextmanager
+    def _grouped(self, spec: BuildSpec) -> Iterator[Group]:
+        # Named by the app, which builds one thing at a time: BuildKit files a step's result under this name, too.
+        group = self._place.cgroups.make(f"app-{spec.app}", spec.limits)
+        with self._gate:
+            self._active.add(group.name)
+        try:
+            yield group
+        finally:
+            group.remove()
+            with self._gate:
+                self._active.discard(group.name)
+
+    def _fits(self, recipe: Recipe) -> None:
+        if recipe.modern and not self._buildkit():
+            raise failed(
+                f"{recipe.modern} needs BuildKit, and the engine of this server has none that can be used",
+                hint="Write it without, or ask the operator for Docker 23 or newer with buildx.",
+            )
+
+    def _buildkit(self) -> bool:
+        """Decided once: asking each time costs 10 ms of a build."""
+        if self._chosen is None:
+            self._chosen = self._mode == "buildkit" or (
+                self._mode == "auto" and self._place.engine.version() >= (23,) and self._modern.has_buildx()
+            )
+        return self._chosen
+
+    # --- left-overs ---------------------------------------------------------------------------------------
+
+    def _sweep_containers(self, engine: Engine) -> Iterator[str]:
+        for each in engine.get("containers", "json", query={"all": True}):
+            found = engine.find("containers", each["Id"], "json")
+            if found and str(found["HostConfig"].get("CgroupParent")).startswith(f"/{self._place.cgroups.name}/"):
+                with contextlib.suppress(NotFound):
+                    try:
+                        engine.delete("containers", found["Id"], query={"force": True, "v": True})
+                    except Conflict:  # the engine itself is at it
+                        engine.post("containers", found["Id"], "wait", query={"condition": "removed"})
+                yield f"container {found['Id'][:12]}"
+
+    def _sweep_groups(self) -> Iterator[str]:
+        for id in self._place.cgroups.list():
+            if id != GROUP:
+                self._place.cgroups.group(id).remove()
+                yield f"control group {id}"
+
+    def _sweep_homes(self) -> Iterator[str]:
+        for path in Path(tempfile.gettempdir()).glob(self._modern.homes + "*"):
+            if path.lstat().st_uid == os.getuid() and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+                yield f"folder {path}"

@@ -1,0 +1,129 @@
+"""Everything that octod works with, put together; wiring.py makes it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from octo.buildnet import BuildNetwork
+from octo.catalog import Catalog
+from octo.cgroups import Cgroups
+from octo.engine import Engine
+from octo.errors import OctoError
+from octo.figures import url_of
+from octo.formation import wanted
+from octo.journal import Journal
+from octo.model import App, AppName, UserName
+from octo.pipeline.account import Account
+from octo.pipeline.background import Background
+from octo.pipeline.build import Builds
+from octo.pipeline.deploy import Deployer
+from octo.pipeline.disk import DiskGuard, Pruner
+from octo.pipeline.receive import Receiver
+from octo.pipeline.reconcile import Reconciler
+from octo.pipeline.routing import Routing
+from octo.pipeline.run import OneOff
+from octo.pipeline.scale import Changes
+from octo.ports import Ports, Store
+from octo.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Octo:
+    """Everything, put together."""
+
+    settings: Settings
+    engine: Engine
+    store: Store
+    ports: Ports
+    catalog: Catalog
+    journal: Journal
+    routing: Routing
+    deployer: Deployer
+    changes: Changes
+    builds: Builds
+    receiver: Receiver
+    oneoff: OneOff
+    reconciler: Reconciler
+    background: Background
+    account: Account
+    guard: DiskGuard
+    pruner: Pruner
+    network: BuildNetwork
+    sandboxes: str  # "lxc" or "docker", with the reason where it was octo's choice
+    ssh_listening: Callable[[], bool] = field(default=lambda: True)
+
+    def url(self, app: App) -> str:
+        return url_of(self.settings)(app)
+
+    def git_url(self, app: App) -> str:
+        host = "localhost" if self.settings.domain_suffix == "localhost" else self.settings.domain_suffix
+        return f"ssh://git@{host}:{self.settings.ssh_port}/{app.name}.git"
+
+    def create(self, name: AppName, owner: UserName | None) -> App:
+        app = self.catalog.create(name, now=self.ports.clock.now(), owner=owner)
+        self.routing.refresh()
+        return app
+
+    def status(self, app: App) -> str:
+        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED."""
+        live = self.catalog.live(app)
+        if live is None or app.stopped:
+            return "STOPPED"
+        want = wanted(live.processes, self.catalog.scale(app))
+        going = self.deployer.retiring()
+        mine = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
+        up = [r for r in mine if r.state == "running"]
+        return "OK" if all(sum(r.process == p for r in up) >= n for p, n in want.items()) else "DOWN"
+
+    def private(self) -> Iterable[tuple[Path, int]]:
+        """Files that hold secrets, and the most that their mode may be."""
+        home = self.settings.home
+        return [(home / "octo.db", 0o600), (home / "blobs", 0o700), (home / "ssh", 0o700), (home / "run/rx", 0o710)]
+
+    def leftovers(self) -> Sequence[str]:
+        """What belongs to nobody, named; empty when all is well."""
+        busy = set(self.receiver.pushes)
+        found = [f"folder {p.name}" for p in (self.settings.run / "rx").glob("*") if p.name not in busy]
+        names = {r.name for r in self.ports.runtime.list()}
+        known = {a.id for a in self.catalog.apps()}
+        found += [f"container {r.name}" for r in self.ports.runtime.list() if r.app not in known]
+        if not self.journal.all():
+            found += [f"address {a}" for a, n in self.catalog.allotted().items() if n not in names]
+        return found + [f"journal entry {e.id} ({e.procedure})" for e in self.journal.open()]
+
+    def open(self) -> None:
+        """Make the machine ready for builds, and remove what the last octod left of their network."""
+        self.network.sweep(())
+        self.mend()
+
+    def mend(self) -> None:
+        """Put the network of the builds right, where somebody else's firewall has been at it."""
+        try:
+            if self.network.check():
+                self.network.prepare()
+        except OctoError as error:  # a build tries again and says so; apps do not depend on it
+            log.error("%s", error.message)
+
+    def wait_until_idle(self) -> None:
+        while self.receiver.pushes:
+            time.sleep(0.05)
+        self.background.wait()
+
+    def shut_down(self, tell: Callable[[str], None]) -> None:
+        """End nginx and every container of this octo. octod itself must have ended."""
+        tell("Stopping nginx")
+        self.ports.router.stop()
+        running = self.ports.runtime.list()
+        tell(f"Stopping {len(running)} containers")
+        for container in running:
+            self.ports.runtime.stop(container.name, self.settings.grace_seconds)
+        self.ports.sandbox.sweep(())
+        self.ports.builder.sweep()
+        self.ports.builder.clear()
+        self.network.clear()
+        Cgroups(f"{self.settings.instance}-build").remove()
+        self.ports.runtime.clear()
