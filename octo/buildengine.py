@@ -14,11 +14,12 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -52,7 +53,7 @@ class Network(Protocol):
 
 
 class BuildEngine:
-    """Safe for threads. idle: seconds without a build after which it is stopped. disk: bytes."""
+    """Safe for threads. idle: seconds without a build after which it is stopped. disk: bytes. dockerd: "" in PATH."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class BuildEngine:
         disk: int,
         idle: float,
         syscalls: Path,
-        dockerd: str = "/usr/sbin/dockerd",
+        dockerd: str = "",
     ) -> None:
         self.folder = folder
         self.cgroups = Cgroups(f"{instance}-engine")
@@ -77,6 +78,7 @@ class BuildEngine:
         self._users = 0
         self._timer: threading.Timer | None = None
         self._store: tuple[Path | None, Store | None] = None, None
+        self._warming: set[threading.Thread] = set()
         self._share = Share(folder)
 
     @contextlib.contextmanager
@@ -92,9 +94,12 @@ class BuildEngine:
                 self._users -= 1
                 self._doze()
 
-    def prewarm(self) -> None:
-        """Start it behind the caller's back: a build is on its way."""
-        threading.Thread(target=self._warm, name="build engine", daemon=True).start()
+    def prewarm(self, then: Callable[[], object] = lambda: None) -> threading.Thread:
+        """Start it behind the caller's back: a build is on its way. then: what else is to be ready."""
+        made = threading.Thread(target=self._warm, args=[then], name="build engine", daemon=True)
+        self._warming.add(made)
+        made.start()
+        return made
 
     def adopt(self) -> bool:
         """Whether it runs; from now on it is stopped when it is not needed. For what a killed octod left running."""
@@ -107,11 +112,10 @@ class BuildEngine:
 
     def close(self) -> None:
         """Let go of it, and stop it when nobody else holds it."""
+        for each in list(self._warming):
+            each.join()
         with self._lock:
-            self._cancel()
-            with self._share.alone():
-                if self._share.leave():
-                    self._stop()
+            self._let_go()
 
     def clear(self) -> None:
         """Remove all that is outside its folder. What other octods use stays."""
@@ -139,12 +143,14 @@ class BuildEngine:
 
     # --- who holds it ------------------------------------------------------------------------------------
 
-    def _warm(self) -> None:
+    def _warm(self, then: Callable[[], object]) -> None:
         try:
             with self.use():
-                pass
+                then()
         except OctoError as error:
             log.warning("%s", error.message)
+        finally:
+            self._warming.discard(threading.current_thread())
 
     def _wake(self) -> None:
         self._cancel()
@@ -166,7 +172,13 @@ class BuildEngine:
     def _expire(self) -> None:
         with self._lock:
             if not self._users:
-                self.close()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._cancel()
+        with self._share.alone():
+            if self._share.leave():
+                self._stop()
 
     def _cancel(self) -> None:
         if self._timer:
@@ -211,7 +223,10 @@ class BuildEngine:
         if self._note.exists():
             self._stop()
         self.disk.prepare()
-        shape = Shape(self.folder, self.disk, self._dockerd, self._uids(), self._network.nameservers())
+        dockerd = self._dockerd or shutil.which("dockerd", path=process.PATH)
+        if not dockerd:
+            raise Unavailable("cannot start the build engine: dockerd is not installed", hint="Run ./setup again.")
+        shape = Shape(self.folder, self.disk, dockerd, self._uids(), self._network.nameservers())
         (self.folder / "daemon.json").write_text(json.dumps(config(shape, self._syscalls, self.cgroups.name)))
         group = self.cgroups.make(GROUP, OWN)
         folders = [str(h / group.name[1:]) for h in group.hierarchies if (h / group.name[1:]).is_dir()]

@@ -8,7 +8,7 @@ from typing import Any
 from octo.errors import BuildFailed
 from octo.limits import KINDS
 from octo.model import shown
-from octo.ports import Limits, Strike
+from octo.ports import BuildSpec, Limits, Strike
 from octo.specs import GB, MB
 
 READ_ABOVE = "Read the lines above, mend it and push again."
@@ -81,13 +81,14 @@ def _note(into: "OrderedDict[str, Any]", key: str, value: int | None) -> None:
         into.popitem(last=False)
 
 
-def classic_failure(log: ClassicLog, limits: Limits, strike: Strike | None) -> BuildFailed:
+def classic_failure(log: ClassicLog, spec: BuildSpec, strike: Strike | None) -> BuildFailed:
     """Say why the classic builder failed. strike: the limit that it ran into."""
     step = f"step {log.step}, {shown(log.instruction)}," if log.step else "the build"
     if strike:
-        return struck(strike, limits, step)
+        return struck(strike, spec, step)
     if log.code == 137:
-        return failed(f"{step} was killed (exit code 137), as happens above the memory limit of {_size(limits.memory)}")
+        memory = _size(spec.limits.memory)
+        return failed(f"{step} was killed (exit code 137), as happens above the memory limit of {memory}")
     if log.code is not None:
         return failed(f"{step} failed with exit code {log.code}")
     if log.instruction.upper().startswith("FROM "):
@@ -116,10 +117,10 @@ _STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
 }
 
 
-def struck(strike: Strike, limits: Limits, what: str = "it") -> BuildFailed:
+def struck(strike: Strike, spec: BuildSpec, what: str = "it") -> BuildFailed:
     """Which limit ended it, and how it is raised."""
-    hint = f"Let it need less, or ask the operator: octo limits:set APP {KINDS[strike.value].example}"
-    return failed(f"{what} {_STRUCK[strike](limits)}", hint=hint)
+    hint = f"Let it need less, or ask the operator: octo limits:set {spec.name} {KINDS[strike.value].example}"
+    return failed(f"{what} {_STRUCK[strike](spec.limits)}", hint=hint)
 
 
 def _size(number: int) -> str:

@@ -82,7 +82,7 @@ class Watch:
             self._room -= len(data)
             if self._room < 0:
                 self._output(TRUNCATED)
-                self.stop(struck(Strike.OUTPUT, self._spec.limits))
+                self.stop(struck(Strike.OUTPUT, self._spec))
         except OSError as error:
             self.stop(Cancelled(f"cannot show the output of the build: {error.strerror or error}"))
         except OctoError as error:
@@ -101,9 +101,9 @@ class Watch:
             if self._cancelled():
                 self.stop(Cancelled("cannot finish the build: nobody waits for it any more"))
             elif time.monotonic() > self._deadline:
-                self.stop(struck(Strike.SECONDS, self._spec.limits))
+                self.stop(struck(Strike.SECONDS, self._spec))
             elif strike := self.look():
-                self.stop(struck(strike, self._spec.limits))
+                self.stop(struck(strike, self._spec))
         except Exception as error:  # noqa: BLE001 - a bug of `cancelled` must not leave the build unwatched
             self.stop(error)
 

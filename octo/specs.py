@@ -82,6 +82,7 @@ class SandboxSpec:
     build: bool = False
     stack: str = ""  # StackVersion.id; "" is the default stack's current one
     mounted: bool = True  # False: a receiver's /app/repo.git is empty, of limits.disk bytes, and goes with the sandbox
+    reads: bool = False  # a receiver that changes nothing, beside a push maybe: nothing is tidied up after it
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class BuildSpec:
     tag: str  # name:tag the image gets
     limits: Limits
     args: Mapping[str, str] = field(default_factory=dict)  # build-time variables, as of --build-arg
+    name: str = "APP"  # AppName, for what a person is told to type
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class SlugSpec:
     tag: str  # name:tag the image gets
     stack: str  # its version, as in StackVersion.id
     slug: str  # name of the blob: a gzipped tar whose members lie under app/
+    most: int = 0  # bytes that it may unpack to; 0 is the builder's own limit
+    name: str = "APP"  # as in BuildSpec
 
 
 @dataclass(frozen=True)

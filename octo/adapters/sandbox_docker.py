@@ -141,7 +141,7 @@ class DockerSandbox:
         """Nothing of it runs any more when this returns."""
         if run.cell:
             run.groups.kill()
-        if not clean and spec.mounted and not spec.build:
+        if not clean and spec.mounted and not spec.build and not spec.reads:
             self._repositories.tidy(spec.app)
 
     def _clear(self, spec: SandboxSpec, run: "_Run") -> None:

@@ -182,7 +182,7 @@ class LxcSandbox:
             run.program.wait()
         if run.cell:
             run.cell.group.kill()
-        if not clean and spec.mounted and not spec.build:
+        if not clean and spec.mounted and not spec.build and not spec.reads:
             self._repositories.tidy(spec.app)
 
     def _end_start(self, id: str) -> None:

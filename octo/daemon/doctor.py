@@ -44,6 +44,8 @@ def _stack(octo: Octo) -> Iterator[Finding]:
 
 def _sandboxes(octo: Octo) -> Iterator[Finding]:
     yield Finding("sandboxes", True, octo.sandboxes)
+    building, waiting = octo.builds.admission.standing()
+    yield Finding("builds", True, f"{building} going on, {waiting} waiting for a place")
     problems = octo.network.check()
     said = "; ".join(problems) or "reaches the internet, and nothing else"
     yield Finding("network of the builds", not problems, said, "Restart octod, or wait half a minute: it mends that.")

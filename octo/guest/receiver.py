@@ -36,7 +36,6 @@ CONFIG = f"""\
 	hideRefs = refs/
 	hideRefs = !refs/heads/
 	hideRefs = !refs/tags/
-	maxInputSize = MOST
 [transfer]
 	fsckObjects = true
 [uploadpack]
@@ -58,7 +57,7 @@ ATTRIBUTES = "* -export-ignore -export-subst\n"
 
 
 def main(verb: str, protocol: str, *rest: str) -> None:
-    ready(rest[0] if verb == "git-receive-pack" and rest else "0")
+    ready()
     if not mounted():
         fetch()
     environment = {**os.environ, "HOME": "/tmp", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
@@ -72,15 +71,17 @@ def main(verb: str, protocol: str, *rest: str) -> None:
     program = verb.removeprefix("git-")
     if program != "receive-pack":
         point_head()
-    os.execve("/usr/bin/git", ["git", program, REPOSITORY], environment)
+    # Not in the file: that is written anew by everybody who reads meanwhile.
+    most = ("-c", f"receive.maxInputSize={int(rest[0])}") if program == "receive-pack" else ()
+    os.execve("/usr/bin/git", ["git", *most, program, REPOSITORY], environment)
 
 
-def ready(most: str) -> None:
+def ready() -> None:
     """An empty folder becomes a bare repository; in any, octo's own configuration is in force."""
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         os.makedirs(f"{REPOSITORY}/{folder}", exist_ok=True)
     hooks = HOOKS if mounted() else BUNDLED
-    put("config", CONFIG.replace("HOOKS", hooks).replace("MOST", str(int(most))))
+    put("config", CONFIG.replace("HOOKS", hooks))
     put("info/attributes", ATTRIBUTES)
     if not os.path.lexists(f"{REPOSITORY}/HEAD"):
         put("HEAD", "ref: refs/heads/main\n")
@@ -108,9 +109,18 @@ def fetch() -> None:
 
 
 def put(name: str, text: str) -> None:
-    with open(f"{REPOSITORY}/{name}.octo", "w", encoding="utf-8") as file:
+    """Write a file, whole in one moment: others may read it, or write it too, at the same time."""
+    path = f"{REPOSITORY}/{name}"
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(text) + 100) == text.encode():
+                return
+    except OSError:
+        pass
+    fresh = f"{path}.octo-{os.urandom(6).hex()}"
+    with open(fresh, "w", encoding="utf-8") as file:
         file.write(text)
-    os.replace(f"{REPOSITORY}/{name}.octo", f"{REPOSITORY}/{name}")
+    os.replace(fresh, path)
 
 
 def point_head() -> None:

@@ -109,6 +109,7 @@ class Builds:
             image_tag(self.rules.instance, build.app, build.id),
             limits_for(self.rules.limits, order.app),
             {k: config[k] for k in self.rules.args if k in config},
+            order.app.name,
         )
         progress = Progress(console, self.ports.clock)
         with progress.step("build", "Building from Dockerfile", "built"):
@@ -135,6 +136,7 @@ class Builds:
         finally:
             session.close()
         spec = SlugSpec(build.app, image_tag(self.rules.instance, build.app, build.id), stack, slug_blob(build.id))
+        spec = replace(spec, most=job.limits.disk, name=order.app.name)
         with progress.step("image", "Making the image", "made"):
             image = self._composed(spec)
         return _built(build, done, image, stack)

@@ -148,14 +148,13 @@ class Receiver:
     def _spec(self, push: Push, verb: str, session: Session) -> SandboxSpec:
         argv = (RECEIVER, verb, push.protocol, str(self.most))
         folder = session.socket_dir
-        return SandboxSpec(push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted)
+        return SandboxSpec(
+            push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted, reads=verb in READ
+        )
 
     def _run(self, push: Push, verb: str, streams: Streams, session: Session) -> int:
-        argv = (RECEIVER, verb, push.protocol, str(self.most))
-        folder = session.socket_dir
-        spec = SandboxSpec(push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted)
         try:
-            return self.ports.sandbox.run(spec, streams).code
+            return self.ports.sandbox.run(self._spec(push, verb, session), streams).code
         except Unavailable as error:
             raise Unavailable(f"Problem provisioning build server: {error.message}", hint=error.hint) from error
 

@@ -78,7 +78,8 @@ class Submodules:
         argv = (RECEIVER, "octo-archive", "", submodule.commit, submodule.path)
         with self._given(order, id, app) as session, _ends() as (reader, writer, nothing):
             mounted = "REPO_GET_URL" not in session.env
-            spec = SandboxSpec(id, app.id, argv, session.env, session.socket_dir, self._limits, mounted=mounted)
+            folder = session.socket_dir
+            spec = SandboxSpec(id, app.id, argv, session.env, folder, self._limits, mounted=mounted, reads=True)
             codes: list[int] = []
             errors: list[BaseException] = []
 

@@ -48,7 +48,8 @@ def place(instance: str = INSTANCE, folder: Path = FOLDER, **options: Any) -> It
             engine.clear()
             try:
                 fcntl.flock(others, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                network.clear()
+                if not (folder / "engine.json").exists():  # else an octo of another run goes on with it
+                    network.clear()
             except BlockingIOError:
                 pass
 

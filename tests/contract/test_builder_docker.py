@@ -41,7 +41,6 @@ def said(bench: Bench) -> str:
     return bench.output.decode().partition("is: ")[2].split()[0]
 
 
-@pytest.mark.row("E5")
 def test_a_second_build_takes_its_layers_from_the_first(bench: Bench) -> None:
     bench.build(RANDOM + "COPY Dockerfile /x\n")
     first = bench.build(RANDOM)
@@ -77,6 +76,7 @@ def test_the_stages_of_the_last_build_are_the_cache_of_the_next_and_do_not_pile_
     assert {i for i in images() if i.startswith(REPOSITORY)} == {f"{REPOSITORY}:b{n}" for n in range(5)}
 
 
+@pytest.mark.row("D6")
 def test_a_cache_goes_when_its_app_has_no_image_left(bench: Bench) -> None:
     bench.build(RANDOM)
     assert not bench.builder.sweep()
@@ -86,6 +86,7 @@ def test_a_cache_goes_when_its_app_has_no_image_left(bench: Bench) -> None:
     assert not images(bench.engine)
 
 
+@pytest.mark.row("D2")
 def test_the_image_is_the_same_on_both_engines_and_only_new_layers_travel(bench: Bench) -> None:
     made = bench.build("RUN echo new > /new\n")
     ours, theirs = ENGINE.get("images", made, "json"), bench.engine.get("images", made, "json")

@@ -1,11 +1,13 @@
 """Dockerfiles that mean harm: what they reach, what they see, and what they leave."""
 
 import contextlib
+import fcntl
 import http.server
 import json
 import os
 import re
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,6 @@ METADATA, PRIVATE = "169.254.169.254", "192.168.77.1"
 CONNECT = (
     "import socket,sys; s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); print('REA''CHED', sys.argv[1])"
 )
-port_80 = pytest.mark.xdist_group("port 80")
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,11 @@ def listener() -> Iterator[list[str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", 80), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     with contextlib.ExitStack() as stack:
+        lock = stack.enter_context((Path(tempfile.gettempdir()) / "octo-test-port-80").open("a"))
+        fcntl.flock(lock, fcntl.LOCK_EX)  # there is one port 80 for all workers
+        server = http.server.ThreadingHTTPServer(("0.0.0.0", 80), Answer)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         for address in (METADATA, PRIVATE):
@@ -69,7 +72,6 @@ def addresses() -> list[str]:
     return sorted({a["local"] for link in links for a in link["addr_info"]})
 
 
-@port_80
 @pytest.mark.row("C1")
 def test_no_address_of_the_host_answers_to_what_a_build_or_the_engine_itself_asks(
     bench: Bench, listener: list[str]
@@ -90,7 +92,6 @@ def test_no_address_of_the_host_answers_to_what_a_build_or_the_engine_itself_ask
     assert not listener
 
 
-@port_80
 def test_no_way_to_say_an_address_reaches_the_host(bench: Bench, listener: list[str]) -> None:
     listener.clear()
     with pytest.raises(BuildFailed, match="ADD"):
@@ -102,7 +103,6 @@ def test_no_way_to_say_an_address_reaches_the_host(bench: Bench, listener: list[
     assert not listener
 
 
-@port_80
 def test_an_onbuild_line_of_a_base_reaches_no_more_than_the_file_itself(
     engine: BuildEngine, listener: list[str]
 ) -> None:

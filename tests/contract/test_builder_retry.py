@@ -88,12 +88,17 @@ def build(engine: Losing, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     said: list[bytes] = []
     api = Engine(Path(str(engine.server_address)))
 
+    def warm() -> threading.Thread:
+        made = threading.Thread()
+        made.start()
+        return made
+
     @contextmanager
     def use() -> Iterator[Engine]:
         yield api
 
     cgroups = Cgroups(f"octo-t{WORKER}-lost")
-    place = SimpleNamespace(engine=api, use=use, prewarm=lambda: None, folder=folder, cgroups=cgroups)
+    place = SimpleNamespace(engine=api, use=use, prewarm=warm, folder=folder, cgroups=cgroups)
     place.free, place.store, place.root = lambda: 9 * GB, lambda: None, lambda: Path("/")
     builder = DockerBuilder(api, place, instance="octo-t", mode="classic")  # type: ignore[arg-type]
     monkeypatch.setattr("octo.adapters.builder_docker.caches.Caches.own", lambda *_: {})

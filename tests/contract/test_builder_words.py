@@ -25,7 +25,7 @@ def bench(engine: BuildEngine) -> Iterator[Bench]:
         yield made
 
 
-@pytest.mark.row("D1")
+@pytest.mark.row("C1")
 def test_no_other_apps_image_can_be_had_by_any_name(bench: Bench) -> None:
     secret = bench.build("RUN echo the-sec''ret > /secret\n", app="b" * 12)
     short = secret.removeprefix("sha256:")
@@ -114,7 +114,7 @@ def test_the_last_of_two_dockerfiles_is_the_one_that_is_checked_and_built(bench:
     assert b"this" in bench.output
 
 
-@pytest.mark.row("D6")
+@pytest.mark.row("D3")
 def test_nothing_of_hostile_builds_is_left_on_the_main_engine(bench: Bench) -> None:
     before = images()
     with pytest.raises(BuildFailed):

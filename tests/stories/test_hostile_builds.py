@@ -1,7 +1,11 @@
 """Builds that mean harm, pushed by somebody with a key, in both kinds of sandbox: they harm nothing but themselves."""
 
+import http.client
+import http.server
+import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,9 +57,22 @@ echo PROBE-END
 NOTHING_BUT = {"init-environment"}  # its own first process, of the same user: what it holds is checked below
 
 
+@pytest.fixture(scope="module")
+def listener() -> Iterator[int]:
+    """Somebody who listens on every address of this host; returns the port."""
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module", params=["lxc", "docker"])
-def yard(request: pytest.FixtureRequest) -> Iterator[Host]:
-    with serving(OCTO_SANDBOX=request.param, **LIMITS) as made:
+def yard(request: pytest.FixtureRequest, listener: int) -> Iterator[Host]:
+    # The listeners' ports are open to the internet: what keeps a build from them is where they are.
+    ports = {"OCTO_BUILD_PORTS": f"80,443,5000,{listener}"}
+    with serving(OCTO_SANDBOX=request.param, **LIMITS, **ports) as made:
         Repository(made, "bystander", apps.static("unharmed")).push()
         yield made
 
@@ -86,6 +103,33 @@ def test_a_build_finds_nothing_that_is_not_its_own(yard: Host, evil: str) -> Non
     assert {line.split()[0] for line in got} <= NOTHING_BUT, said
     for line in got:
         assert "octod" not in line and "HOME=/root" not in line, said
+
+
+def addresses() -> list[str]:
+    """Every IPv4 address of this host."""
+    found = json.loads(subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, check=True).stdout)
+    return [each["local"] for link in found for each in link["addr_info"]]
+
+
+def test_a_build_reaches_the_internet_and_nothing_nearer(yard: Host, evil: str, listener: int) -> None:
+    (name,) = [n for n in yard.containers() if "-bystander-" in n]
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    other = subprocess.run(["docker", "inspect", "-f", form, name], capture_output=True, text=True, check=True)
+    places = [f"{address}:{listener}" for address in addresses()] + [f"{other.stdout.strip()}:5000"]
+    for place in places:  # they are there, and answer whoever may ask
+        link = http.client.HTTPConnection(place, timeout=10)
+        link.request("GET", "/")
+        assert link.getresponse().status in (200, 501)
+        link.close()
+    asked = "".join(f"ask {place}\n" for place in [*places, "169.254.169.254:80", f"localhost:{yard.http_port}"])
+    script = (
+        "ask() { curl -s -o /dev/null -m 20 http://$1/ && echo REACHED $1 || echo NOT $1; }\n"
+        f"{asked}mirror=$(grep -om1 'http[^ ]*' /etc/apt/sources.list)\n"
+        "curl -s -o /dev/null -m 60 $mirror && echo INTERNET || echo NO INTERNET\n"
+    )
+    said = pushed(yard, evil, script, code=0)
+    assert "REACHED" not in said and said.count("NOT ") == len(places) + 2, said
+    assert "       INTERNET" in said, said
 
 
 @pytest.mark.row("C4")

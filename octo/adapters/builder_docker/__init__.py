@@ -7,7 +7,6 @@ stream: a path would let a symbolic link in it name a file of the host.
 """
 
 import contextlib
-import logging
 import os
 import shutil
 import tempfile
@@ -26,16 +25,14 @@ from octo.adapters.builder_docker.slugs import Slugs
 from octo.buildcontext import Files
 from octo.buildengine import GROUP, BuildEngine
 from octo.buildlog import failed
-from octo.buildwatch import Output, Watch, thread
+from octo.buildwatch import Output, Watch
 from octo.cgroups import Group
 from octo.dockerfile import Recipe
 from octo.engine import Engine
-from octo.errors import BuildFailed, Conflict, NotFound, OctoError
+from octo.errors import BuildFailed, Conflict, NotFound
 from octo.layers import Store, hand_over
 from octo.ports import BuildSpec, SlugSpec
 from octo.specs import GB
-
-log = logging.getLogger(__name__)
 
 TRIES = 3  # of a build that another one upset
 
@@ -74,20 +71,23 @@ class DockerBuilder:
 
     def build(self, spec: BuildSpec, context: Iterable[bytes], output: Output, cancelled: Callable[[], bool]) -> str:
         watch = Watch(spec, output, cancelled)
-        self._place.prewarm()
-        with Files(context, spec.limits.disk, watch.check) as files:
-            recipe = dockerfile.read(files.dockerfile(), spec.args)
-            watch.check()
-            with self._place.use():
-                self._fits(recipe)
-                return self._until_whole(spec, files, recipe, watch)
+        warming = self._place.prewarm()
+        try:
+            with Files(context, spec.limits.disk, watch.check) as files:
+                recipe = dockerfile.read(files.dockerfile(), spec.args)
+                watch.check()
+                with self._place.use():
+                    self._fits(recipe)
+                    return self._until_whole(spec, files, recipe, watch)
+        finally:
+            warming.join()
 
     def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
         return self._slugs.compose(spec, slug)
 
     def prewarm(self) -> None:
         """A Dockerfile is on its way: have the engine and the usual bases ready while its files are being received."""
-        thread(self._warm)
+        self._place.prewarm(lambda: self._bases.bring(self._bases.usual(), lambda _: None))
 
     def close(self) -> None:
         """octod ends: the engine goes too, when no other octod uses it."""
@@ -108,13 +108,6 @@ class DockerBuilder:
                     found += self._sweep_containers(engine)
                     found += self._caches.sweep(self._main)
             return (*found, *self._sweep_groups(), *self._sweep_homes())
-
-    def _warm(self) -> None:
-        try:
-            with self._place.use():
-                self._bases.bring(self._bases.usual(), lambda _: None)
-        except OctoError as error:
-            log.warning("%s", error.message)
 
     # --- one build ----------------------------------------------------------------------------------------
 

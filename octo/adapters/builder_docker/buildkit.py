@@ -44,7 +44,7 @@ class Modern:
             raise Squeezed("cannot build the image: no space left", hint="other builds had filled the disk")
         last = next((line for line in reversed(tail.splitlines()) if line.strip()), "it ended without a word")
         strike = job.use.strike(killed="exit code: 137" in last)
-        raise struck(strike, job.spec.limits, plain(last) + ":") if strike else failed(plain(last))
+        raise struck(strike, job.spec, plain(last) + ":") if strike else failed(plain(last))
 
     def _command(self, job: Job, name: str, home: str) -> tuple[int, str]:
         """Run the docker command; returns its exit code and the end of its output."""

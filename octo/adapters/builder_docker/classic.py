@@ -82,7 +82,7 @@ class Classic:
             return refused(error.message)
         if not log.error:
             return Unavailable("cannot finish the build: the Docker engine hung up in the middle of it")
-        return classic_failure(log, job.spec.limits, self._strike(job, log, began))
+        return classic_failure(log, job.spec, self._strike(job, log, began))
 
     def _strike(self, job: Job, log: ClassicLog, began: float) -> Strike | None:
         return job.use.strike(killed=log.code == 137) or (Strike.MEMORY if self._starved(log, began) else None)

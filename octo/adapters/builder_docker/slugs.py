@@ -56,7 +56,7 @@ class Slugs:
                 f'cannot make the image: there is no stack "{spec.stack}"', hint="Build it: octo stack:build"
             )
         with tempfile.TemporaryFile(prefix="octo-slug-") as file:
-            ready = _unpacked(slug, file, self._most)
+            ready = _unpacked(slug, file, spec.most or self._most, spec.name)
             if Store.of(self._engine):
                 return self._loaded(spec, stack, ready)
             return self._committed(spec, name, ready)
@@ -106,14 +106,14 @@ def _runtime(stack: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _unpacked(slug: Iterable[bytes], file: IO[bytes], most: int) -> _Slug:
+def _unpacked(slug: Iterable[bytes], file: IO[bytes], most: int, name: str) -> _Slug:
     digest, walk, size = hashlib.sha256(), Walk(_check), 0
     for chunk in _with_home(_plain(slug)):
         size += len(chunk)
         if size > most:
             raise BuildFailed(
                 f"cannot make the image: the slug unpacks to more than {most // MB} MB, the limit",
-                hint="Leave files out by .slugignore, or ask the operator: octo limits:set APP disk=4G",
+                hint=f"Leave files out by .slugignore, or ask the operator: octo limits:set {name} disk=4G",
             )
         digest.update(chunk)
         walk.feed(chunk)
