@@ -13,7 +13,7 @@ from tests.stories.conftest import serving
 from tests.stories.host import Host, Repository
 
 Name = Callable[[str], str]
-MINE = "echo now it waits\nwhile [ ! -e /app/never ]; do sleep 0.2; done\n"
+MINE = "echo now it waits; exec sleep inf"
 HUNGRY = "python3 -c 'x = bytearray(200 << 20); print(len(x), \"bytes had\")'"
 CACHED = "if [ -e /work/cache/mark ]; then echo warm; else echo cold; fi; touch /work/cache/mark"
 
@@ -103,8 +103,7 @@ def test_who_waits_for_a_place_to_build_reads_its_number(yard: Host, names: Name
     hang_up(first)
     rest = second.communicate()[0]
     assert second.returncode == 0, rest
-    rest = until(third, "number 1 in the queue") if "number 1" in rest else third.communicate()[0]
-    third.communicate()
+    rest = third.communicate()[0]
     assert third.returncode == 0, rest
     assert yard.get(clone.app) == (200, "<h1>second</h1>\n")
     (build,) = yard.json("builds", "-a", clone.app)
@@ -124,6 +123,20 @@ def test_who_hangs_up_in_the_queue_leaves_it(yard: Host, names: Name) -> None:
     hang_up(first)
     rest = third.communicate()[0]
     assert third.returncode == 0, rest
+
+
+@pytest.mark.row("B13")
+def test_a_fetch_that_fails_does_not_disturb_a_push_to_the_same_app(yard: Host, names: Name) -> None:
+    first = Repository(yard, names("first"), apps.hostile(MINE)).start_push()
+    until(first, "now it waits")
+    clone = Repository(yard, names("second"), apps.static("second"))
+    second = clone.start_push()
+    until(second, "number 1 in the queue")
+    assert "not our ref" in Repository(yard, clone.app, {}).git("fetch", "octo", "1" * 40, code=128)
+    hang_up(first)
+    rest = second.communicate()[0]
+    assert second.returncode == 0, rest
+    assert yard.get(clone.app) == (200, "<h1>second</h1>\n")
 
 
 # --- the cache, the disk ---

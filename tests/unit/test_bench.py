@@ -1,8 +1,11 @@
 """The bench's arithmetic and its table."""
 
+import socket
+import threading
+
 import pytest
 
-from bench import trace
+from bench import bare, harm, trace
 from bench.pushes import Timed
 from bench.table import Goal, Row, markdown, raw, table
 
@@ -95,3 +98,37 @@ def test_a_moment_is_where_its_line_came_first() -> None:
 def test_columns_are_as_wide_as_their_longest_cell() -> None:
     lines = markdown(("a", "b"), [("long", "1"), ("x", "200")]).splitlines()
     assert len({len(line) for line in lines}) == 1
+
+
+def test_a_phase_tells_its_percentiles_and_its_failures() -> None:
+    seen = harm.Seen([float(n) for n in range(1, 101)], failed=3, seconds=10)
+    assert round(seen.percentile(50)) == 50
+    assert round(seen.percentile(99)) == 100
+    assert "3 of 100 requests failed in 10 s" in seen.words()
+
+
+def test_the_load_visits_every_host_and_counts_what_is_no_200() -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while len({*asked}) < 2:
+                link, _ = server.accept()
+                host = link.recv(1000).split(b"Host: ")[1].split(b"\r\n")[0]
+                link.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if host == b"good" else b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+                link.close()
+                asked.append(host)
+            server.close()  # who comes now is turned away at once
+
+        served = threading.Thread(target=serve)
+        served.start()
+        with harm.load(server.getsockname()[1], ["good", "bad"]) as seen:
+            served.join()
+    assert {*asked} == {b"good", b"bad"}
+    assert seen.failed >= 1 and len(seen.took) > seen.failed
+
+
+def test_the_policy_in_the_words_of_lxc_names_every_call_of_octos_list() -> None:
+    lines = list(bare.policy())
+    assert "read" in lines and "mount errno 1" in lines and "clone3 errno 38" in lines
+    assert "clone allow [0,2114060288,SCMP_CMP_MASKED_EQ,0]" in lines
