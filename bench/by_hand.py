@@ -7,7 +7,7 @@ runs git-receive-pack in a throw-away container with the options of octo's own r
 import getpass
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import engine
@@ -40,7 +40,7 @@ http {{
 }}
 """
 
-DEPLOY = """\
+BEGIN = """\
 #!/bin/bash
 # deploy REPOSITORY COMMIT
 set -euo pipefail
@@ -49,7 +49,11 @@ unset GIT_DIR
 at() {{ echo "$EPOCHREALTIME $1" >>'{folder}/marks'; }}
 at received
 tag='{name}/by-hand':"$2"
+"""
+DOCKERFILE = """\
 git -c safe.directory='*' -C "$1" archive "$2" | docker build -q -t "$tag" - >/dev/null
+"""
+END = """\
 at built
 id=$(docker run -d --network '{name}' --label '{label}={name}' -e PORT=5000 "$tag")
 address=$(docker inspect -f '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' "$id")
@@ -63,16 +67,17 @@ at reloaded
 HOOK = """\
 #!/bin/bash
 read -r _ new _
-'{folder}/deploy' "$PWD" "$new" </dev/null
+./deploy "$PWD" "$new" </dev/null
 """
 FORCED = """\
 #!/bin/bash
 set -euo pipefail
 export PATH='{path}' HOME='{folder}' DOCKER_HOST='{engine}'
 echo "$EPOCHREALTIME asked" >>'{folder}/marks'
+repository=${{SSH_ORIGINAL_COMMAND#*\\'}} repository=${{repository%\\'}}
 docker run -i {receiver}
-commit=$(git -c safe.directory='*' -C '{folder}/receiver.git' rev-parse refs/heads/main)
-'{folder}/deploy' '{folder}/receiver.git' "$commit" </dev/null >&2
+commit=$(git -c safe.directory='*' -C "$repository" rev-parse refs/heads/main)
+"$repository/deploy" "$repository" "$commit" </dev/null >&2
 """
 
 
@@ -93,22 +98,34 @@ class ByHand:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
         self._start_sshd()
         self._start_nginx()
-        for kind in ("hook", "receiver"):
-            self._repository(kind)
 
-    def clone(self, kind: str) -> Clone:
-        """kind: "hook" or "receiver"."""
+    def clone(self, kind: str, files: Callable[[str], Mapping[str, str]], *, build: str = DOCKERFILE) -> Clone:
+        """Make a repository and a clone of it. kind: "hook" or "receiver", or "NAME-hook"...
+
+        build: lines of bash that make the image "$tag" of the commit "$2" in the repository "$1".
+        """
+        bare = self.folder / f"{kind}.git"
+        self._repository(bare, kind.rpartition("-")[2], build)
+        remote, port = self.url(bare), self.http_port
         made = Clone(
             self.folder / f"clone-{kind}",
-            f"ssh://{getpass.getuser()}@127.0.0.1:{self.ssh_port}{self.folder}/{kind}.git",
-            f"ssh -F none -i {self.folder}/{kind}-key -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes "
-            f"-o UserKnownHostsFile={self.folder}/known_hosts -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR",
-            self.stack,
-            self.http_port,
+            remote,
+            self.ssh_command(kind.rpartition("-")[2]),
+            files,
+            port,
             "by-hand.localhost",
         )
         made.make()
         return made
+
+    def url(self, repository: Path) -> str:
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.ssh_port}{repository}"
+
+    def ssh_command(self, kind: str) -> str:
+        return (
+            f"ssh -F none -i {self.folder}/{kind}-key -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes "
+            f"-o UserKnownHostsFile={self.folder}/known_hosts -o StrictHostKeyChecking=accept-new -o LogLevel=ERROR"
+        )
 
     def marks(self) -> Sequence[tuple[float, str]]:
         """The times that the scripts noted since they were asked last."""
@@ -125,7 +142,7 @@ class ByHand:
 
     def bare_receiver(self) -> None:
         """Start and end a receiver that does nothing."""
-        engine.docker("run", *self._receiver("/bin/true"))
+        engine.docker("run", *self._receiver(self.folder / "receiver.git", "/bin/true"))
 
     def down(self) -> None:
         for process in reversed(self._running):
@@ -133,22 +150,26 @@ class ByHand:
             process.wait()
 
     def _scripts(self) -> None:
-        git = self._receiver("/usr/bin/git", "receive-pack", "/app/repo.git")
+        for name, text in (("hook", HOOK), ("forced", FORCED)):
+            self._script(self.folder / name, text)
+
+    def _script(self, file: Path, text: str) -> None:
+        git = self._receiver("$repository", "/usr/bin/git", "receive-pack", "/app/repo.git")
         values = {
             "folder": self.folder,
             "name": self.name,
+            "stack": self.stack,
             "label": LABEL,
             "path": path(),
             "engine": os.environ["DOCKER_HOST"],
             "buildkit": int(engine.has_buildkit()),
-            "receiver": " ".join(f"'{word}'" for word in git),
+            "user": RECEIVER,
+            "receiver": " ".join(f'"{word}"' for word in git),
         }
-        for name, text in (("deploy", DEPLOY), ("hook", HOOK), ("forced", FORCED)):
-            file = self.folder / name
-            file.write_text(text.format(**values))
-            file.chmod(0o755)
+        file.write_text(text.format(**values))
+        file.chmod(0o755)
 
-    def _receiver(self, *argv: str) -> Sequence[str]:
+    def _receiver(self, repository: Path | str, *argv: str) -> Sequence[str]:
         """The options of octo/adapters/sandbox_docker.py."""
         user = f"{RECEIVER}:{RECEIVER}"
         tmp = f"/tmp:rw,nosuid,nodev,noexec,size=256m,nr_inodes=50000,uid={RECEIVER},gid={RECEIVER},mode=0700"
@@ -157,13 +178,13 @@ class ByHand:
             *("--security-opt", "no-new-privileges", "--memory", "512m", "--memory-swap", "512m", "--cpus", "2"),
             *("--pids-limit", "256", "--ulimit", "nofile=1024:4096", "--ulimit", "core=0", "--log-driver", "none"),
             *("--tmpfs", tmp, "--user", user, "--label", f"{LABEL}={self.name}-receiver"),
-            *("--mount", f"type=bind,source={self.folder}/receiver.git,target=/app/repo.git"),
+            *("--mount", f"type=bind,source={repository},target=/app/repo.git"),
             *("--workdir", "/", "--entrypoint", argv[0], self.stack, *argv[1:]),
         )
 
-    def _repository(self, kind: str) -> None:
-        bare = self.folder / f"{kind}.git"
+    def _repository(self, bare: Path, kind: str, build: str) -> None:
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+        self._script(bare / "deploy", BEGIN + build + END)
         if kind == "hook":
             (bare / "hooks" / "post-receive").symlink_to(self.folder / "hook")
             return

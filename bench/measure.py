@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import trace
 from bench.by_hand import ByHand
 from bench.octo_side import Octo, command, processor, resident
-from bench.pushes import Clone, Timed
+from bench.pushes import Clone, Timed, dockerfile
 from bench.table import Goal, Row
 
 APP = "bench"
@@ -34,11 +34,10 @@ class Pushes:
 
     def run(self, rounds: int) -> None:
         clones = {
-            "octo": self.octo.clone(APP, stack=self.stack),
-            "hook": self.hand.clone("hook"),
-            "receiver": self.hand.clone("receiver"),
+            "octo": self.octo.clone(APP, dockerfile(self.stack)),
+            "hook": self.hand.clone("hook", dockerfile(self.stack)),
+            "receiver": self.hand.clone("receiver", dockerfile(self.stack)),
         }
-        self.octo.ask("POST", "/apps", {"name": APP})
         for number in range(-1, rounds):
             self.tell(f"push {number + 1} of {rounds}" if number >= 0 else "warm-up")
             self._round(clones, counts=number >= 0)

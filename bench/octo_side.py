@@ -5,24 +5,29 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bench import engine
+from bench.place import ENGINE_FOLDER, STACKS
 from bench.pushes import Clone, Visitor
 from tests.stories.host import Host, UnixHTTP
 
-PASSED_ON = ("OCTO_ENGINE", "OCTO_STACK", "OCTO_BUILDER")
+PASSED_ON = ("OCTO_ENGINE", "OCTO_STACK", "OCTO_BUILDER", "OCTO_SANDBOX")
 
 
 class Octo:
     """A story's host under another name; `down` leaves nothing of it, images included."""
 
-    def __init__(self, name: str, subnet: str) -> None:
+    def __init__(self, name: str, subnet: str, builds: str, **settings: str) -> None:
+        """subnet: of the apps. builds: subnet of the builds."""
         given = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-        self.host = Host(OCTO_INSTANCE=name, OCTO_SUBNET=subnet, **given)
+        places = {"OCTO_STACKS": str(STACKS), "OCTO_BUILD_ENGINE": str(ENGINE_FOLDER)}
+        self.host = Host(
+            OCTO_INSTANCE=name, OCTO_SUBNET=subnet, OCTO_BUILD_NETWORK=builds, **places, **given, **settings
+        )
         self.host.instance = name
         self.name = name
         self.socket = self.host.home / "octo" / "run" / "api.sock"
@@ -42,12 +47,12 @@ class Octo:
         assert self.host.daemon
         return self.host.daemon.pid
 
-    def clone(self, app: str, *, stack: str) -> Clone:
+    def clone(self, app: str, files: Callable[[str], Mapping[str, str]]) -> Clone:
         made = Clone(
             self.host.home / f"clone-{app}",
             self.host.url(app),
             self.host.ssh_command(),
-            stack,
+            files,
             self.host.http_port,
             f"{app}.localhost",
         )

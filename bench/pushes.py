@@ -36,6 +36,14 @@ DOCKERFILE = (
 )
 
 
+def dockerfile(stack: str) -> Callable[[str], Mapping[str, str]]:
+    """The files of an app that is built from a Dockerfile."""
+    return lambda greeting: {
+        "Dockerfile": DOCKERFILE.format(stack=stack),
+        "server.py": SERVER.format(greeting=greeting),
+    }
+
+
 @dataclass(frozen=True)
 class Timed:
     """Seconds from the start; `began` is the wall clock's."""
@@ -104,7 +112,7 @@ class Clone:
     folder: Path
     remote: str
     ssh: str
-    stack: str
+    files: Callable[[str], Mapping[str, str]]  # by the greeting
     port: int
     host: str
     shows: str = ""  # the greeting that is live
@@ -114,14 +122,14 @@ class Clone:
     def make(self) -> None:
         self.folder.mkdir()
         self.git("init", "-q", "-b", "main")
-        (self.folder / "Dockerfile").write_text(DOCKERFILE.format(stack=self.stack))
 
     def push(self, **environment: str) -> Timed:
         """Change the greeting, commit, push, and wait until a visitor sees it."""
         self.serial += 1
         # The builder's cache is shared by all: nobody may find a layer that somebody else has just made.
         greeting = f"{self.folder.name} {self.serial} {time.time_ns()}"
-        (self.folder / "server.py").write_text(SERVER.format(greeting=greeting))
+        for name, text in self.files(greeting).items():
+            (self.folder / name).write_text(text)
         self.git("add", "-A")
         self.git("commit", "-q", "-m", greeting)
         timed = self._timed(greeting, environment)
@@ -132,9 +140,7 @@ class Clone:
         return Visitor(self.port, self.host, lambda answer: greeting.encode() in answer)
 
     def git(self, *words: str) -> None:
-        subprocess.run(
-            ["git", "-C", str(self.folder), *words], env=self._environment(), check=True, capture_output=True
-        )
+        subprocess.run(["git", "-C", str(self.folder), *words], env=self.environment(), check=True, capture_output=True)
 
     def _timed(self, greeting: str, environment: Mapping[str, str]) -> Timed:
         visitor = self.see(greeting)
@@ -142,7 +148,7 @@ class Clone:
             began, start = time.time(), time.monotonic()
             lines = run_and_read(
                 ["git", "-C", str(self.folder), "push", "-q", self.remote, "main"],
-                {**self._environment(), **environment},
+                {**self.environment(), **environment},
             )
             returned = time.monotonic() - start
             answered = visitor.wait() - start
@@ -150,7 +156,7 @@ class Clone:
             visitor.leave()
         return Timed(began, returned, answered, visitor.visits, visitor.failed, lines)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {"PATH": path(), "HOME": str(self.folder.parent), "GIT_SSH_COMMAND": self.ssh, **GIT}
 
 

@@ -118,6 +118,7 @@ class Host:
             self.daemon.wait()
         subprocess.run([sys.executable, "-m", "octo.daemon", "down"], env=self.env, cwd=CHECKOUT, check=True)
         shutil.rmtree(self.home)
+        shutil.rmtree(f"/run/lxc/lock{self.home}", ignore_errors=True)  # empty folders, LXC's own
         self._place.close()
 
     def log(self) -> str:
