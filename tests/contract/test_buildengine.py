@@ -37,7 +37,7 @@ OTHERS = re.compile(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/lib/octo-dev"))
+    made = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
     made.chmod(0o711)
     yield made
     shutil.rmtree(made)

@@ -109,7 +109,8 @@ def test_neither_agent_nor_display_comes_in(door: Door) -> None:
 def test_only_a_good_git_protocol_comes_in(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     for given, taken in (("version=1", "version=1"), ("version=2\nX", ""), ("version=9", ""), ("$(id)", "")):
         monkeypatch.setenv("GIT_PROTOCOL", given)
-        door.ssh("git-upload-pack 'nosuch'", before=("-o", "SendEnv=GIT_PROTOCOL"))
+        answer = door.ssh("git-upload-pack 'nosuch'", before=("-o", "SendEnv=GIT_PROTOCOL"))
+        assert answer.code == 128, answer.err
         assert door.octod.seen.get(timeout=20)[1]["protocol"] == taken
 
 
