@@ -14,8 +14,8 @@ from typing import Any
 from bench import engine
 from bench.by_hand import LABEL
 from bench.pushes import program
-from octo import syscalls
-from octo.cgroups import Cgroups
+from octo.sandbox import syscalls
+from octo.sandbox.cgroups import Cgroups
 from octo.settings import CHECKOUT
 from octo.specs import Limits
 

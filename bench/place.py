@@ -4,8 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from octo.buildengine import BuildEngine
-from octo.buildnet import BuildNetwork
+from octo.buildengine.engine import BuildEngine
+from octo.net.buildnet import BuildNetwork
 from octo.settings import CHECKOUT, Settings
 from octo.specs import GB
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from bench.bare import Bare
 from bench.place import STACKS, engine_socket
 from bench.table import Goal, Row
-from octo.adapters.sandbox_docker import DockerParts, DockerSandbox
-from octo.adapters.sandbox_lxc import LxcParts, LxcSandbox, usable
-from octo.cgroups import Cgroups
+from octo.adapters.sandbox_docker import DockerKind
+from octo.adapters.sandbox_lxc import LxcKind, usable
 from octo.engine import Engine
+from octo.sandbox.cgroups import Cgroups
+from octo.sandbox.life import SandboxHost, SandboxLife
 from octo.settings import CHECKOUT, Settings
 from octo.specs import MB, Ended, Limits, SandboxSpec, StackVersion, Streams
 
@@ -66,23 +67,26 @@ def timed(starts: dict[str, Start], rounds: int) -> dict[str, list[float]]:
 @contextlib.contextmanager
 def adapter(kind: str, folder: Path, instance: str, image: str) -> Iterator[Start]:
     """One of octo's sandboxes, driven as octod does it."""
-    state, repositories = folder / "state", folder / "repos"
     (folder / "sockets").mkdir(mode=0o711, parents=True)
     stack = StackVersion("bench", "octo", image, str((STACKS / "current" / "octo").resolve() / "root"), 0, 0)
 
     def later(act: Callable[[], object]) -> None:
-        for config in state.glob("cells/*/config"):
+        for config in host.state.glob("cells/*/config"):
             shutil.copy(config, folder / "config")
         act()
 
-    given = {"instance": instance, "user": USER, "stack": lambda id: stack, "later": later}
-    given |= {"attach": lambda id, pid: None, "detach": lambda id: None}
-    made: LxcSandbox | DockerSandbox
-    if kind == "lxc":
-        made = LxcSandbox(LxcParts(state, repositories, CHECKOUT), **given)  # type: ignore[arg-type]
-    else:
-        parts = DockerParts(state, repositories, CHECKOUT)
-        made = DockerSandbox(Engine(engine_socket()), parts, **given)  # type: ignore[arg-type]
+    host = SandboxHost(
+        folder / "state",
+        folder / "repos",
+        CHECKOUT,
+        instance=instance,
+        user=USER,
+        stack=lambda id: stack,
+        attach=lambda id, pid: None,
+        detach=lambda id: None,
+        later=later,
+    )
+    made = SandboxLife(host, LxcKind(host) if kind == "lxc" else DockerKind(Engine(engine_socket()), host))
     try:
         yield lambda: first_byte(made, folder / "sockets")
     finally:
@@ -100,7 +104,7 @@ def _sweep(folder: Path, instance: str) -> None:
         os.removedirs(locks.parent)
 
 
-def first_byte(made: LxcSandbox | DockerSandbox, sockets: Path) -> float:
+def first_byte(made: SandboxLife, sockets: Path) -> float:
     id = os.urandom(4).hex()
     (sockets / id).mkdir(mode=0o711)
     reader, writer = os.pipe()
@@ -121,7 +125,7 @@ def first_byte(made: LxcSandbox | DockerSandbox, sockets: Path) -> float:
     return took
 
 
-def _run(made: LxcSandbox | DockerSandbox, spec: SandboxSpec, streams: Streams, writer: int) -> Ended:
+def _run(made: SandboxLife, spec: SandboxSpec, streams: Streams, writer: int) -> Ended:
     try:
         return made.run(spec, streams)
     finally:

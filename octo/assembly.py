@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from octo.buildnet import BuildNetwork
 from octo.catalog import Catalog
-from octo.cgroups import Cgroups
 from octo.engine import Engine
 from octo.errors import OctoError
 from octo.figures import url_of
 from octo.formation import wanted
 from octo.journal import Journal
 from octo.model import App, AppName, UserName
+from octo.net.buildnet import BuildNetwork
 from octo.pipeline.account import Account
 from octo.pipeline.background import Background
 from octo.pipeline.build import Builds
@@ -26,6 +25,7 @@ from octo.pipeline.routing import Routing
 from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
 from octo.ports import Ports, Store
+from octo.sandbox.cgroups import Cgroups
 from octo.settings import Settings
 
 log = logging.getLogger(__name__)

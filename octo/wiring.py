@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from octo.adapters.blobs_files import FileBlobs
 from octo.adapters.builder_docker import DockerBuilder
@@ -15,18 +14,18 @@ from octo.adapters.probe_http import HttpProbe
 from octo.adapters.registry_store import StoreRegistry
 from octo.adapters.router_nginx import NginxRouter
 from octo.adapters.runtime_docker import DockerRuntime
-from octo.adapters.sandbox_docker import DockerParts, DockerSandbox
-from octo.adapters.sandbox_lxc import LxcParts, LxcSandbox, usable
+from octo.adapters.sandbox_docker import DockerKind
+from octo.adapters.sandbox_lxc import LxcKind, usable
 from octo.adapters.stack_debootstrap import DebootstrapStacks
 from octo.adapters.store_sqlite import SqliteStore
 from octo.assembly import Octo
-from octo.buildengine import BuildEngine
-from octo.buildnet import BuildNetwork
+from octo.buildengine.engine import BuildEngine
 from octo.catalog import Catalog
 from octo.engine import Engine
 from octo.errors import Usage
 from octo.figures import budgets, push_limits, rules, url_of
 from octo.journal import Journal
+from octo.net.buildnet import BuildNetwork
 from octo.pipeline.account import Account
 from octo.pipeline.admission import Admission
 from octo.pipeline.background import Background
@@ -41,9 +40,10 @@ from octo.pipeline.scale import Changes
 from octo.pipeline.stacks import needed
 from octo.pipeline.submodules import Submodules
 from octo.ports import Blobs, Console, Ports, Sandbox
+from octo.sandbox.life import SandboxHost, SandboxLife
 from octo.settings import Settings
 from octo.specs import GB, MB
-from octo.stackroot import Debootstrap
+from octo.stack.root import Debootstrap
 
 BLOBS: Mapping[str, Callable[[Path], Blobs]] = {"file": FileBlobs}  # by the scheme of the setting blobs
 
@@ -174,18 +174,19 @@ def adapters(settings: Settings, engine: Engine, store: SqliteStore, background:
 def _sandbox(
     settings: Settings, engine: Engine, stacks: DebootstrapStacks, background: Background, machine: Machine
 ) -> Sandbox:
-    state, repositories, share = settings.home / "sandboxes", settings.home / "repos", settings.share
-    given: dict[str, Any] = {
-        "instance": settings.instance,
-        "user": settings.sandbox_uid,
-        "stack": stacks.find,
-        "attach": machine.attach,
-        "detach": machine.network.detach,
-        "later": background,
-    }
-    if machine.chosen == "lxc":
-        return LxcSandbox(LxcParts(state, repositories, share, machine.resolv()), **given)
-    return DockerSandbox(engine, DockerParts(state, repositories, share, machine.resolv()), **given)
+    host = SandboxHost(
+        settings.home / "sandboxes",
+        settings.home / "repos",
+        settings.share,
+        instance=settings.instance,
+        user=settings.sandbox_uid,
+        stack=stacks.find,
+        attach=machine.attach,
+        detach=machine.network.detach,
+        later=background,
+        resolv=machine.resolv(),
+    )
+    return SandboxLife(host, LxcKind(host) if machine.chosen == "lxc" else DockerKind(engine, host))
 
 
 def _builder(settings: Settings, engine: Engine, stacks: DebootstrapStacks, machine: Machine) -> DockerBuilder:

@@ -1,4 +1,4 @@
-"""Stacks: one tree each, used by LXC as it is (stackfolder.py) and by Docker as an image (stackimage.py).
+"""Stacks: one tree each, used by LXC as it is (stack/folder.py) and by Docker as an image (stack/image.py).
 
 In the engine they are octo/stack:<id>, octo/stack:<name> for the current one, octo/stack:latest for that of the default
 stack. An image bears its Record as a label, so that either half can be made of the other, in seconds.
@@ -17,11 +17,11 @@ from octo import codec
 from octo.engine import Engine
 from octo.errors import Conflict, NotFound
 from octo.ports import StackVersion
-from octo.stackfolder import LATEST, Folder, Record, mounted, stack_name
-from octo.stackimage import StackImages, named
-from octo.stackroot import Plan
-from octo.stacktree import tidy
-from octo.stackwork import LEAD, Output
+from octo.stack.folder import LATEST, Folder, Record, mounted, stack_name
+from octo.stack.image import StackImages, named
+from octo.stack.root import Plan
+from octo.stack.tree import tidy
+from octo.stack.work import LEAD, Output
 
 LABEL, RECORD = "octo.stack", "octo.stack.record"
 

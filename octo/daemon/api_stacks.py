@@ -4,8 +4,8 @@ from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
 from octo.errors import Usage
 from octo.ports import Console, StackVersion
-from octo.stackroot import without_password
-from octo.stackwork import LEAD
+from octo.stack.root import without_password
+from octo.stack.work import LEAD
 
 RECIPE = ("suite", "mirror", "packages")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from octo.adapters.builder_docker import DockerBuilder
-from octo.buildengine import BuildEngine
-from octo.buildnet import BuildNetwork
+from octo.buildengine.engine import BuildEngine
 from octo.engine import Engine
+from octo.net.buildnet import BuildNetwork
 from octo.ports import Builder, BuildSpec, Limits
 from octo.settings import CHECKOUT
 from octo.specs import GB, MB

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from octo import process
-from octo.buildnet import BuildNetwork
+from octo.net.buildnet import BuildNetwork
 
 instance, subnet, resolv, pid, number = sys.argv[1:]
 real, calls = process.run, itertools.count(1)

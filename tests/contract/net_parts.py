@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from octo.buildnet import BuildNetwork
+from octo.net.buildnet import BuildNetwork
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 INSTANCE = f"octo-t{WORKER}n"

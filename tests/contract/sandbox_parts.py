@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from octo.adapters.sandbox_docker import DockerParts, DockerSandbox
-from octo.adapters.sandbox_lxc import LxcParts, LxcSandbox
-from octo.cgroups import Cgroups
+from octo.adapters.sandbox_docker import DockerKind
+from octo.adapters.sandbox_lxc import LxcKind
 from octo.engine import Engine
 from octo.ports import Ended, Limits, Sandbox, SandboxSpec, StackVersion, Streams
+from octo.sandbox.cgroups import Cgroups
+from octo.sandbox.life import SandboxHost, SandboxLife
 from tests.build_engine import STACKS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -57,19 +58,20 @@ class Bench:
 
     def made(self, stack: StackVersion = STACK) -> Sandbox:
         """Another sandbox over the same folders: an octod that was started again."""
-        state, repositories = self.folder / "state", self.folder / "repos"
-        common = {
-            "instance": self.instance,
-            "user": UID,
-            "stack": lambda id: stack,
-            "attach": lambda id, pid: self.attached.append((id, pid)),
-            "detach": self.detached.append,
-            "later": lambda act: act() and None,
-        }
-        if self.kind == "lxc":
-            return LxcSandbox(LxcParts(state, repositories, CHECKOUT, RESOLV), **common)  # type: ignore[arg-type]
-        engine = Engine(Path("/var/run/docker.sock"))
-        return DockerSandbox(engine, DockerParts(state, repositories, CHECKOUT, RESOLV), **common)  # type: ignore[arg-type]
+        host = SandboxHost(
+            self.folder / "state",
+            self.folder / "repos",
+            CHECKOUT,
+            instance=self.instance,
+            user=UID,
+            stack=lambda id: stack,
+            attach=lambda id, pid: self.attached.append((id, pid)),
+            detach=self.detached.append,
+            later=lambda act: act() and None,
+            resolv=RESOLV,
+        )
+        lxc = self.kind == "lxc"
+        return SandboxLife(host, LxcKind(host) if lxc else DockerKind(Engine(Path("/var/run/docker.sock")), host))
 
     def spec(
         self,

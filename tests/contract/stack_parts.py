@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from octo.adapters.stack_debootstrap import DebootstrapStacks
-from octo.aptsources import Archive
 from octo.errors import BuildFailed
-from octo.stackfolder import Folder
-from octo.stackimage import REPOSITORY
-from octo.stackroot import Debootstrap, Plan
-from octo.stackwork import Output
+from octo.stack.aptsources import Archive
+from octo.stack.folder import Folder
+from octo.stack.image import REPOSITORY
+from octo.stack.root import Debootstrap, Plan
+from octo.stack.work import Output
 from tests.build_engine import STACKS
 from tests.contract.docker_parts import ENGINE
 

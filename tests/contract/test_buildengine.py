@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from octo.buildengine import BuildEngine
+from octo.buildengine.engine import BuildEngine
 from octo.errors import OctoError, Unavailable
 from octo.specs import GB
 from tests.contract.docker_parts import ENGINE, WORKER

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from octo.buildengine import BuildEngine
+from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed, Cancelled
 from octo.ports import BuildSpec, Limits
 from tests.contract import engine_parts

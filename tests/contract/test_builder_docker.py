@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from octo.buildengine import BuildEngine
-from octo.buildlog import ClassicLog
+from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed, Cancelled
+from octo.images.log import ClassicLog
 from tests.contract import engine_parts
 from tests.contract.docker_parts import ENGINE, STACK, image
 from tests.contract.engine_parts import FROM, INSTANCE, REPOSITORY, SLEEP, Bench, Files, clear, images, place

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from octo.buildengine import BuildEngine
+from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed
 from tests.contract import engine_parts
 from tests.contract.docker_parts import APP, WORKER, image

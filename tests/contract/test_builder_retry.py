@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from octo.adapters.builder_docker import DockerBuilder
-from octo.cgroups import Cgroups
 from octo.engine import Engine
 from octo.errors import BuildFailed
 from octo.ports import BuildSpec, Limits
+from octo.sandbox.cgroups import Cgroups
 from octo.specs import GB
 from tests.contract.docker_parts import WORKER, tar
 

@@ -10,7 +10,7 @@ import pytest
 
 from octo.adapters.builder_docker.slugs import Slugs
 from octo.errors import BuildFailed, NotFound
-from octo.layers import Store
+from octo.images.layers import Store
 from octo.ports import Builder, SlugSpec
 from octo.specs import MB
 from tests.contract.docker_parts import APP, ENGINE, STACK, WORKER, need_stack

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from octo.buildnet import BuildNetwork
 from octo.engine import Engine
+from octo.net.buildnet import BuildNetwork
 from tests.contract.docker_parts import ENGINE, STACK, listen, need_stack
 from tests.contract.net_parts import INSTANCE, SUBNET, Space, World, listening, run, safe_and_useful, sysctl, tcp
 

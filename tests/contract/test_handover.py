@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from octo.errors import BuildFailed
-from octo.layers import Store, chain_ids, hand_over
+from octo.images.layers import Store, chain_ids, hand_over
 from tests.contract.docker_parts import ENGINE, STACK, WORKER, image, need_stack
 from tests.contract.engine_parts import place
 

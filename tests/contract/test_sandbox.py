@@ -11,7 +11,7 @@ import pytest
 
 from octo.errors import Unavailable
 from octo.ports import Ended, SandboxSpec, StackVersion, Streams, Strike
-from octo.repositories import tidy
+from octo.sandbox.repositories import tidy
 from tests.contract.sandbox_parts import (
     APP,
     LIMITS,

@@ -6,11 +6,11 @@ import pytest
 
 from octo import process
 from octo.adapters import sandbox_lxc
-from octo.adapters.sandbox_lxc import RANGE, SIZE, idmap, usable
-from octo.cells import HOSTS
+from octo.adapters.sandbox_lxc import RANGE, SIZE, LxcKind, idmap, usable
 from octo.errors import Unavailable
-from octo.lxcroot import LxcRoots
 from octo.ports import StackVersion
+from octo.sandbox.cells import HOSTS
+from octo.sandbox.lxcroot import LxcRoots
 from tests.contract.sandbox_parts import CHECKOUT, UID, bench
 
 
@@ -80,11 +80,9 @@ def test_a_root_goes_with_its_stack(tmp_path: Path, tree: Path) -> None:
         roots.root(version(tree))
 
 
-def test_what_lxc_complains_of_is_told() -> None:
+def test_what_lxc_complains_of_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LxcKind, "_own", lambda kind, spec: iter(["/no/such/folder app none bind"]))
     with bench("lxc") as box:
-        box.sandbox._start = lambda spec, cell, said: process.spawn(  # type: ignore[attr-defined]
-            ["/usr/bin/lxc-start", "-n", "x", "-F", "-f", "/no/such/file"], stdout=said, stderr=said
-        )
         with pytest.raises(Unavailable, match=r"it did not come up: .+"):
             box.run(box.spec("/bin/true"))
         assert not box.left()

@@ -18,7 +18,10 @@ from tests.contract.sandbox_parts import CGROUPS, CHECKOUT, Bench, Running, benc
 OCTOD = """
 import os, signal, sys
 from pathlib import Path
-from octo import cells, engine, loopdisk, process, streamdoor
+from octo import engine, process
+from octo.sandbox import cells
+from octo.sandbox import loopdisk
+from octo.sandbox import streamdoor
 from tests.contract.sandbox_parts import Bench
 kind, folder, instance, moment, build = sys.argv[1:]
 box = Bench(kind, Path(folder), instance)

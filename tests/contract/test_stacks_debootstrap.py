@@ -16,9 +16,9 @@ import pytest
 from octo.adapters.stack_debootstrap import DebootstrapStacks
 from octo.engine import Engine
 from octo.errors import Conflict, Unavailable, Usage
-from octo.stackfolder import LATEST
-from octo.stackroot import Debootstrap, without_password
-from octo.stacktree import APP_UID, MOUNT_POINTS
+from octo.stack.folder import LATEST
+from octo.stack.root import Debootstrap, without_password
+from octo.stack.tree import APP_UID, MOUNT_POINTS
 from tests.build_engine import CHECKOUT
 from tests.contract.docker_parts import ENGINE
 from tests.contract.stack_parts import Place, Tiny, shared, tags, tiny_stacks
@@ -158,7 +158,7 @@ BUILD = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {checkout!r})
-from octo.stackwork import Work
+from octo.stack.work import Work
 from tests.contract.stack_parts import Tiny, tiny_stacks
 
 def run(root):

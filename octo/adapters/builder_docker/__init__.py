@@ -1,4 +1,4 @@
-"""Builder on Docker: Dockerfiles in an engine apart (octo/buildengine.py), slugs as one layer on a stack.
+"""Builder on Docker: Dockerfiles in an engine apart (octo/buildengine/engine.py), slugs as one layer on a stack.
 
 "auto" takes BuildKit only from engine 23 on and where the client has buildx: older ones lack the fixes of
 CVE-2024-23651, -23652 and -23653. Every build runs in a control group of octo's own, which holds it to memory,
@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from octo import dockerfile
 from octo.adapters.builder_docker.bases import Bases
 from octo.adapters.builder_docker.buildkit import Modern
 from octo.adapters.builder_docker.caches import Caches
@@ -22,16 +21,17 @@ from octo.adapters.builder_docker.classic import Classic
 from octo.adapters.builder_docker.parts import Job, LostLayer, Squeezed
 from octo.adapters.builder_docker.room import Room
 from octo.adapters.builder_docker.slugs import Slugs
-from octo.buildcontext import Files
-from octo.buildengine import GROUP, BuildEngine
-from octo.buildlog import failed
-from octo.buildwatch import Output, Watch
-from octo.cgroups import Group
-from octo.dockerfile import Recipe
+from octo.buildengine.engine import GROUP, BuildEngine
 from octo.engine import Engine
 from octo.errors import BuildFailed, Conflict, NotFound
-from octo.layers import Store, hand_over
+from octo.images import dockerfile
+from octo.images.context import Files
+from octo.images.dockerfile import Recipe
+from octo.images.layers import Store, hand_over
+from octo.images.log import failed
+from octo.images.watch import Output, Watch
 from octo.ports import BuildSpec, SlugSpec
+from octo.sandbox.cgroups import Group
 from octo.specs import GB
 
 TRIES = 3  # of a build that another one upset

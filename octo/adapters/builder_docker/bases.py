@@ -7,13 +7,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
-from octo.buildengine import BuildEngine
-from octo.buildlog import ClassicLog, failed, no_base
-from octo.buildwatch import Watch
-from octo.dockerfile import check_triggers, repository
+from octo.buildengine.engine import BuildEngine
 from octo.engine import Engine
 from octo.errors import NotFound, OctoError, Unavailable
-from octo.layers import Store, hand_over
+from octo.images.dockerfile import check_triggers, repository
+from octo.images.layers import Store, hand_over
+from octo.images.log import ClassicLog, failed, no_base
+from octo.images.watch import Watch
 from octo.model import shown
 
 SEEN = "octo-base"  # names a copy after its original, whose id may be another kind of digest there

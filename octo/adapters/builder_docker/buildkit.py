@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from octo import process
 from octo.adapters.builder_docker.caches import Caches
 from octo.adapters.builder_docker.parts import CHUNK, Job, Squeezed
-from octo.buildlog import failed, plain, struck
-from octo.buildwatch import both_ends, fill, kill, thread
 from octo.engine import Engine
+from octo.images.log import failed, plain, struck
+from octo.images.watch import both_ends, fill, kill, thread
 
 TAIL = 4096  # bytes
 

@@ -14,10 +14,10 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from octo.buildengine import BuildEngine
+from octo.buildengine.engine import BuildEngine
 from octo.engine import Engine
 from octo.errors import OctoError, Unavailable
-from octo.layers import Layer, archive, load
+from octo.images.layers import Layer, archive, load
 from octo.ports import BuildSpec
 
 LAST = "last"  # tag of the last image

@@ -7,10 +7,10 @@ from typing import Any
 
 from octo.adapters.builder_docker.caches import Caches
 from octo.adapters.builder_docker.parts import Job, LostLayer, Squeezed
-from octo.buildlog import ClassicLog, classic_failure, refused
-from octo.buildwatch import LOST, feed, thread
 from octo.engine import Engine
 from octo.errors import OctoError, Unavailable
+from octo.images.log import ClassicLog, classic_failure, refused
+from octo.images.watch import LOST, feed, thread
 from octo.ports import Strike
 
 PERIOD = 100_000  # microseconds, of the CPU share

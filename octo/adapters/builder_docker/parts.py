@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from octo.adapters.builder_docker.usage import Usage
-from octo.buildwatch import Watch
 from octo.errors import OctoError
+from octo.images.watch import Watch
 from octo.ports import BuildSpec
 
 CHUNK = 64 * 1024  # bytes

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from octo.adapters.builder_docker.caches import Caches
 from octo.adapters.builder_docker.usage import Usage
-from octo.buildengine import BuildEngine
-from octo.buildwatch import Watch
-from octo.cgroups import Group
+from octo.buildengine.engine import BuildEngine
 from octo.errors import Unavailable
+from octo.images.watch import Watch
 from octo.ports import BuildSpec
+from octo.sandbox.cgroups import Group
 from octo.specs import MB
 
 

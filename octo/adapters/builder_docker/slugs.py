@@ -17,11 +17,11 @@ from typing import IO, Any
 
 from octo.engine import Engine
 from octo.errors import BuildFailed, NotFound, OctoError
-from octo.layers import Layer, Store, archive, load
+from octo.images.layers import Layer, Store, archive, load
+from octo.images.tarwalk import FILE, FOLDER, HARD_LINK, LINK, Member, Walk
 from octo.ports import SlugSpec
 from octo.specs import MB
-from octo.stacktree import APP_UID
-from octo.tarwalk import FILE, FOLDER, HARD_LINK, LINK, Member, Walk
+from octo.stack.tree import APP_UID
 
 CHUNK = 1024 * 1024  # bytes
 GZIP = b"\x1f\x8b"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from octo.buildengine import BuildEngine
-from octo.cgroups import Group
-from octo.enginespec import BUILD_OOM
+from octo.buildengine.engine import BuildEngine
+from octo.buildengine.spec import BUILD_OOM
 from octo.errors import OctoError
 from octo.ports import Limits, Strike
+from octo.sandbox.cgroups import Group
 from octo.specs import MB
 
 TIGHT = 64 * MB  # with less left than that, somebody may have been refused

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from octo import iproute, netrules, process
+from octo import process
 from octo.errors import Unavailable, Usage
-from octo.firewall import Firewall, generation
-from octo.iproute import Link
-from octo.netrules import Plan, Seat
-from octo.seats import Seats
+from octo.net import iproute, netrules
+from octo.net.firewall import Firewall, generation
+from octo.net.iproute import Link
+from octo.net.netrules import Plan, Seat
+from octo.net.seats import Seats
 
 log = logging.getLogger(__name__)
 

@@ -13,16 +13,16 @@ from platform import freedesktop_os_release
 from urllib.parse import urlsplit
 
 from octo import process
-from octo.aptsources import FORMAT, Archive, Source, choose, own, package_names
 from octo.errors import BuildFailed, Usage
-from octo.stacktree import APP_UID, tidy, write
-from octo.stackwork import Output, Work
+from octo.stack.aptsources import FORMAT, Archive, Source, choose, own, package_names
+from octo.stack.tree import APP_UID, tidy, write
+from octo.stack.work import Output, Work
 
 PACKAGES = tuple(
     "ca-certificates git curl jq unzip xz-utils zstd isal procps file build-essential pkg-config"
     " python3 python3-dev python3-venv python3-pip nodejs npm".split()
 )
-MADE_BY = ("stackroot.py", "stacktree.py", "stackimage.py")  # what is changed there may change every stack
+MADE_BY = ("root.py", "tree.py", "image.py")  # what is changed there may change every stack
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 LOCAL = "usr/local/share/ca-certificates"
 SCRIPTS = Path("/usr/share/debootstrap/scripts")

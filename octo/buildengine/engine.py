@@ -2,7 +2,7 @@
 
 Its own network namespace under the builds' rules, so that neither a build nor the engine itself (which fetches what ADD
 and FROM name) reaches the host. Root inside is a user of no rights outside. Its data lie on a disk of their own that is
-mounted for it alone, its sockets and pid files on a /run that goes with it (octo/enginebox.py): however it ends,
+mounted for it alone, its sockets and pid files on a /run that goes with it (octo/buildengine/box.py): however it ends,
 there is nothing to mend but processes. It starts when it is needed, and is stopped when it is not.
 
 Several octods may share one folder: each holds a shared lock on it, and the last one to leave stops the engine.
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Protocol
 
 from octo import process
-from octo.cgroups import Cgroups
+from octo.buildengine.disk import EngineDisk
+from octo.buildengine.lock import Share
+from octo.buildengine.spec import Box, Shape, box, config
 from octo.engine import Engine
-from octo.enginedisk import EngineDisk
-from octo.enginelock import Share
-from octo.enginespec import Box, Shape, box, config
 from octo.errors import OctoError, Unavailable, Usage
-from octo.layers import Store
+from octo.images.layers import Store
+from octo.sandbox.cgroups import Cgroups
 from octo.specs import GB, Limits
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ log = logging.getLogger(__name__)
 GROUP = "engine"
 OWN = Limits(1 * GB, float(os.cpu_count() or 1), 8192, 0)  # of dockerd itself, which unpacks what comes from anybody
 START, STOP = 20.0, 10.0  # seconds
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 SOCKET_LONGEST = 107  # bytes of a Unix socket's path
 
 
 class Network(Protocol):
-    """What octo/buildnet.py gives."""
+    """What octo/net/buildnet.py gives."""
 
     def namespace(self, name: str) -> Path: ...
 
@@ -237,7 +237,7 @@ class BuildEngine:
         log.info("started the build engine in %.1f s", time.monotonic() - began)
 
     def _run(self, made: Box) -> None:
-        argv = [sys.executable, "-m", "octo.enginebox", str(self._note)]
+        argv = [sys.executable, "-m", "octo.buildengine.box", str(self._note)]
         for last in (False, True):
             done = process.run(argv, env={"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"})
             if not done.code:

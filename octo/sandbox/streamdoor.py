@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from octo.cgroups import Events
 from octo.errors import Unavailable
+from octo.sandbox.cgroups import Events
 from octo.specs import Ended, Streams, Strike
 
 KILLED, TIMED_OUT = 137, 124
@@ -76,10 +76,10 @@ class StreamDoor:
         if self._stopped.is_set():
             raise Halt
 
-    def welcome(self, belongs: Callable[[int], bool], alive: Callable[[], bool]) -> int:
+    def welcome(self, belongs: Callable[[int], bool], alive: Callable[[], bool], why: Callable[[], str]) -> int:
         """Wait for the first process; return its pid. Raises Halt, and Unavailable when it does not come.
 
-        belongs: whether a process is in the sandbox; who is not is sent away.
+        belongs: whether a process is in the sandbox; who is not is sent away. why: what the error is to add, or "".
         """
         until = time.monotonic() + START
         while True:
@@ -92,7 +92,8 @@ class StreamDoor:
                     return pid
                 guest.close()
             elif not lives or time.monotonic() > until:
-                raise Unavailable("cannot start a sandbox: it did not come up", hint="See: octo doctor")
+                told = "".join(f": {words}" for words in [why()] if words)
+                raise Unavailable(f"cannot start a sandbox: it did not come up{told}", hint="See: octo doctor")
 
     def hand(self, work: Work, streams: Streams) -> None:
         """Hand the streams and the work over; a sandbox that has ended meanwhile is no error."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from octo.errors import BuildFailed
-from octo.tarwalk import FILE, LINK, MOST_EXTRA, Member, Walk
+from octo.images.tarwalk import FILE, LINK, MOST_EXTRA, Member, Walk
 
 CHUNK = 256 * 1024  # bytes
 LINKS = 10  # that a Dockerfile may lead through

@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from octo.buildcontext import Files
 from octo.errors import BuildFailed
-from octo.tarwalk import Member, Walk
+from octo.images.context import Files
+from octo.images.tarwalk import Member, Walk
 from tests.contract.docker_parts import tar
 
 LONG = "d/" * 120 + "x"

@@ -1,6 +1,6 @@
 """The build engine's first process, until it becomes dockerd: where it counts, what it sees.
 
-A program of its own, `python -m octo.enginebox FILE`: it joins its control group and its network, makes a mount
+A program of its own, `python -m octo.buildengine.box FILE`: it joins its control group and its network, makes a mount
 namespace in which the host's /run, the other engine's socket and the mounts of sandboxes do not exist, mounts its
 disk there, and puts a few files of its own over the host's. All of this ends with its last process: nothing of it is
 written to the host, and after a kill -9 there is nothing to mend.
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from octo import process
-from octo.enginespec import Box
+from octo.buildengine.spec import Box
 
 NEW_NETWORK, NEW_MOUNTS = 0x40000000, 0x00020000  # CLONE_NEWNET, CLONE_NEWNS
 BIND, RECURSIVE, PRIVATE = 0x1000, 0x4000, 0x40000  # MS_*

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from octo.cgroups import ROOT, Cgroups, Events
 from octo.errors import Unavailable
 from octo.ports import Limits
+from octo.sandbox.cgroups import ROOT, Cgroups, Events
 
 MB = 1024 * 1024
 FORKS = """

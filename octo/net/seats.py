@@ -5,10 +5,11 @@ import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from octo import iproute, netrules, process
+from octo import process
 from octo.errors import Unavailable
-from octo.iproute import Link
-from octo.netrules import Plan, Seat
+from octo.net import iproute, netrules
+from octo.net.iproute import Link
+from octo.net.netrules import Plan, Seat
 
 TRIES = 3  # for a seat that another process took in between
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from octo.cells import HOSTS
 from octo.errors import Unavailable
+from octo.sandbox.cells import HOSTS
 from octo.specs import StackVersion
 
 _MOUNTED = ("app", "octo", "octo-buildpacks", "proc", "run/octo", "sys", "dev", "tmp", "work", "home", "root")

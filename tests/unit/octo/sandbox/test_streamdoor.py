@@ -2,9 +2,9 @@
 
 import pytest
 
-from octo.cgroups import Events
 from octo.ports import Ended, Strike
-from octo.streamdoor import verdict
+from octo.sandbox.cgroups import Events
+from octo.sandbox.streamdoor import verdict
 
 NOTHING = Events(0, 0, False)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octo.dockerfile import Recipe, check_triggers, read, repository
 from octo.errors import BuildFailed
+from octo.images.dockerfile import Recipe, check_triggers, read, repository
 
 OFFICIAL = "docker/dockerfile:1.7"
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from octo.dockerlines import KEYWORDS, Line, Text, flags, refused, words
+from octo.images.lines import KEYWORDS, Line, Text, flags, refused, words
 from octo.model import shown
 
 _IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from octo.cgroups import Cgroups, Group
-from octo.loopdisk import LoopDisk
+from octo.sandbox.cgroups import Cgroups, Group
+from octo.sandbox.loopdisk import LoopDisk
 from octo.specs import SandboxSpec
 
 ID = re.compile(r"[0-9a-f]{4,64}")

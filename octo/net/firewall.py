@@ -7,9 +7,10 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-from octo import netrules, process
+from octo import process
 from octo.errors import Unavailable
-from octo.netrules import Plan
+from octo.net import netrules
+from octo.net.netrules import Plan
 
 log = logging.getLogger(__name__)
 

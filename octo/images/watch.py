@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from octo import process
-from octo.buildlog import struck
 from octo.errors import Cancelled, OctoError
+from octo.images.log import struck
 from octo.ports import BuildSpec, Strike
 
 POLL = 0.25  # seconds between two looks at the clock and at `cancelled`

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from octo import process
-from octo.enginedisk import EngineDisk
+from octo.buildengine.disk import EngineDisk
 from octo.process import PATH
-from octo.syscalls import for_docker
+from octo.sandbox.syscalls import for_docker
 
 USER = "octobuild"
 BRIDGE = "198.18.252.1/24"  # of the engine's containers, in its own namespace: a network that is nobody's (RFC 2544)
@@ -23,7 +23,7 @@ BUILD_OOM = 900
 
 @dataclass(frozen=True)
 class Box:
-    """What octo/enginebox.py is told, and what is noted of a running engine."""
+    """What octo/buildengine/box.py is told, and what is noted of a running engine."""
 
     argv: Sequence[str]
     env: Mapping[str, str]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octo import netrules
-from octo.netrules import LONGEST_NAME, MOST_SEATS, PUBLIC_NAMESERVERS, Plan
+from octo.net import netrules
+from octo.net.netrules import LONGEST_NAME, MOST_SEATS, PUBLIC_NAMESERVERS, Plan
 
 SUBNET = IPv4Network("10.212.0.0/20")
 ACCEPTING = (

@@ -6,9 +6,9 @@ from platform import freedesktop_os_release
 
 import pytest
 
-from octo.aptsources import Source, choose, own, package_names
 from octo.errors import Usage
-from octo.stackroot import Debootstrap, Plan
+from octo.stack.aptsources import Source, choose, own, package_names
+from octo.stack.root import Debootstrap, Plan
 
 CODENAME = freedesktop_os_release()["VERSION_CODENAME"]
 DEB822 = """\

@@ -8,7 +8,7 @@ import pytest
 
 from octo import process
 from octo.errors import Unavailable
-from octo.loopdisk import LoopDisk
+from octo.sandbox.loopdisk import LoopDisk
 
 MB = 1024 * 1024
 

@@ -3,9 +3,9 @@
 import tomllib
 from pathlib import Path
 
-from octo import syscalls
+from octo.sandbox import syscalls
 
-FILE = Path(__file__).resolve().parents[3] / "lxc" / "syscalls.toml"
+FILE = Path(__file__).resolve().parents[4] / "lxc" / "syscalls.toml"
 GIVEN = tomllib.loads(FILE.read_text())
 ALLOWED = set(" ".join(GIVEN["allow"]).split())
 REFUSED = set(" ".join(GIVEN["refuse"]).split())

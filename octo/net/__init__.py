@@ -1,0 +1,1 @@
+"""The network of the builds: one bridge, its filter, and the seats at it."""

@@ -1,0 +1,1 @@
+"""What both kinds of sandbox share: control groups, disks, system calls, the door of the first process."""
