@@ -9,6 +9,8 @@ import pytest
 from tests.contract.engine_parts import place
 from tests.stories.host import Host, Repository
 
+Name = Callable[[str], str]
+
 
 @contextmanager
 def serving(**settings: str) -> Iterator[Host]:
@@ -54,3 +56,19 @@ def repository(host: Host, app: str) -> Iterator[Callable[[Mapping[str, str]], R
     host.octo("apps:destroy", app, "--confirm", app, code=None)
     host.idle()
     assert not [name for name in host.containers() if f"-{app}-" in name]
+
+
+@pytest.fixture
+def names(yard: Host) -> Iterator[Name]:
+    """Makes names of apps in a module's own `yard`, which are destroyed afterwards; nothing is left over then."""
+    given: list[str] = []
+
+    def name(stem: str) -> str:
+        given.append(f"{stem}-{os.urandom(3).hex()}")
+        return given[-1]
+
+    yield name
+    for each in given:
+        yard.octo("apps:destroy", each, "--confirm", each, code=None)
+    yard.idle()
+    assert not yard.left_over()

@@ -206,7 +206,7 @@ class Host:
         repos = self.home / "octo/repos"
         found += [f"lock {p}" for p in repos.rglob("*.lock")]
         found += [f"quarantine {p}" for p in repos.rglob("tmp_objdir-*")]
-        bad = [d for d in self.json("doctor") if not d["ok"]]
+        bad = [d for d in json.loads(self.octo("doctor", "--format", "json", code=None)) if not d["ok"]]
         return found + [f"doctor: {d['check']}: {d['detail']}" for d in bad]
 
 

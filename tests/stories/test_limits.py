@@ -4,15 +4,14 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.apps import buildpacks as apps
-from tests.stories.conftest import serving
+from tests.stories.conftest import Name, serving
 from tests.stories.host import Host, Repository
 
-Name = Callable[[str], str]
 MINE = "echo now it waits; exec sleep inf"
 HUNGRY = "python3 -c 'x = bytearray(200 << 20); print(len(x), \"bytes had\")'"
 CACHED = "if [ -e /work/cache/mark ]; then echo warm; else echo cold; fi; touch /work/cache/mark"
@@ -23,22 +22,6 @@ def yard(request: pytest.FixtureRequest) -> Iterator[Host]:
     """One place to build, and 128 MB for it."""
     with serving(OCTO_SANDBOX=request.param, OCTO_BUILD_QUEUE="1", OCTO_BUILD_MEMORY_MB="128") as made:
         yield made
-
-
-@pytest.fixture
-def names(yard: Host) -> Iterator[Name]:
-    """Makes names of apps, which are destroyed afterwards; nothing is left over then."""
-    given: list[str] = []
-
-    def name(stem: str) -> str:
-        given.append(f"{stem}-{os.urandom(3).hex()}")
-        return given[-1]
-
-    yield name
-    for each in given:
-        yard.octo("apps:destroy", each, "--confirm", each, code=None)
-    yard.idle()
-    assert not yard.left_over()
 
 
 def until(push: "subprocess.Popen[str]", words: str) -> str:
@@ -194,14 +177,20 @@ def test_a_push_is_refused_with_figures_when_the_disk_is_nearly_full(yard: Host,
 # --- the middle of a build ---
 
 
-@pytest.mark.row("C11")
-def test_octod_killed_in_the_middle_of_a_build_leaves_nothing_once_it_is_back(yard: Host, names: Name) -> None:
-    clone = Repository(yard, names("shop"), apps.static("one"))
+def pushing(yard: Host, app: str) -> "tuple[Repository, subprocess.Popen[str]]":
+    """An app that serves, and a push to it whose build goes on until somebody ends it."""
+    clone = Repository(yard, app, apps.static("one"))
     clone.push()
     clone.commit(apps.hostile(MINE))
     push = clone.start_push()
     until(push, "now it waits")
     assert len(yard.sandboxed()) > 2
+    return clone, push
+
+
+@pytest.mark.row("C11")
+def test_octod_killed_in_the_middle_of_a_build_leaves_nothing_once_it_is_back(yard: Host, names: Name) -> None:
+    clone, push = pushing(yard, names("shop"))
     yard.kill()
     rest = push.communicate()[0]
     assert push.returncode != 0, rest
@@ -218,12 +207,7 @@ def test_octod_killed_in_the_middle_of_a_build_leaves_nothing_once_it_is_back(ya
 @pytest.mark.row("C11")
 @pytest.mark.row("T4")
 def test_a_pusher_who_hangs_up_ends_the_build(yard: Host, names: Name) -> None:
-    clone = Repository(yard, names("shop"), apps.static("one"))
-    clone.push()
-    clone.commit(apps.hostile(MINE))
-    push = clone.start_push()
-    until(push, "now it waits")
-    assert len(yard.sandboxed()) > 2
+    clone, push = pushing(yard, names("shop"))
     hang_up(push)
     yard.idle()
     assert not yard.left_over()

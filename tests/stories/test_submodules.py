@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import apps
-from tests.stories.conftest import serving
+from tests.stories.conftest import Name, serving
 from tests.stories.host import Host, Repository
 
 SERVE = "python3 -m http.server $PORT"
@@ -38,22 +38,6 @@ def yard() -> Iterator[Host]:
         yield made
 
 
-@pytest.fixture
-def names(yard: Host) -> Iterator[Callable[[str], str]]:
-    """Makes names of apps, which are destroyed afterwards; nothing is left over then."""
-    given: list[str] = []
-
-    def name(stem: str) -> str:
-        given.append(f"{stem}-{os.urandom(3).hex()}")
-        return given[-1]
-
-    yield name
-    for each in given:
-        yard.octo("apps:destroy", each, "--confirm", each, code=None)
-    yard.idle()
-    assert not yard.left_over()
-
-
 def git(clone: Repository, *words: str, given: bytes = b"") -> str:
     done = subprocess.run(clone.argv(*words), env=clone.environment(), input=given, capture_output=True, check=True)
     return done.stdout.decode().strip()
@@ -81,9 +65,7 @@ def committed(clone: Repository, *entries: bytes) -> str:
 
 @pytest.mark.row("B14")
 @pytest.mark.parametrize("kind", ["buildpack", "dockerfile"])
-def test_a_relative_submodule_is_another_app_at_the_pinned_commit(
-    yard: Host, names: Callable[[str], str], kind: str
-) -> None:
+def test_a_relative_submodule_is_another_app_at_the_pinned_commit(yard: Host, names: Name, kind: str) -> None:
     lib = Repository(yard, names("lib"), {**apps_static("the library's page"), "deep/part.txt": "pinned\n"})
     lib.push()
     pinned = lib.git("rev-parse", "HEAD").strip()
@@ -120,7 +102,7 @@ REFUSED = [
 
 @pytest.mark.row("B14")
 @pytest.mark.parametrize(("url", "words"), REFUSED, ids=[url for url, _ in REFUSED])
-def test_a_submodule_from_elsewhere_is_refused(yard: Host, names: Callable[[str], str], url: str, words: str) -> None:
+def test_a_submodule_from_elsewhere_is_refused(yard: Host, names: Name, url: str, words: str) -> None:
     shop = Repository(yard, names("shop"), apps_static("hello"))
     add_submodule(shop, "lib", "1" * 40, url)
     said = shop.push(code=1)
@@ -130,7 +112,7 @@ def test_a_submodule_from_elsewhere_is_refused(yard: Host, names: Callable[[str]
 
 @pytest.mark.row("B14")
 @pytest.mark.parametrize("url", ["../no-such-app.git", "ext::sh -c id"])
-def test_a_dockerfile_build_refuses_such_a_submodule_too(yard: Host, names: Callable[[str], str], url: str) -> None:
+def test_a_dockerfile_build_refuses_such_a_submodule_too(yard: Host, names: Name, url: str) -> None:
     shop = Repository(yard, names("shop"), apps.web("hello"))
     add_submodule(shop, "lib", "1" * 40, url)
     said = shop.push(code=1)
@@ -140,7 +122,7 @@ def test_a_dockerfile_build_refuses_such_a_submodule_too(yard: Host, names: Call
 
 
 @pytest.mark.row("B14")
-def test_a_commit_that_the_other_app_does_not_have_is_named(yard: Host, names: Callable[[str], str]) -> None:
+def test_a_commit_that_the_other_app_does_not_have_is_named(yard: Host, names: Name) -> None:
     lib = Repository(yard, names("lib"), apps_static("library"))
     lib.push()
     shop = Repository(yard, names("shop"), apps_static("hello"))
@@ -154,9 +136,7 @@ def test_a_commit_that_the_other_app_does_not_have_is_named(yard: Host, names: C
 @pytest.mark.parametrize(
     ("path", "words"), [(b"lib\r", "its path is not one inside the repository"), (b"..", "hasDotdot")]
 )
-def test_a_submodule_with_a_path_that_deceives_is_refused(
-    yard: Host, names: Callable[[str], str], path: bytes, words: str
-) -> None:
+def test_a_submodule_with_a_path_that_deceives_is_refused(yard: Host, names: Name, path: bytes, words: str) -> None:
     lib = Repository(yard, names("lib"), apps_static("library"))
     lib.push()
     head = lib.git("rev-parse", "HEAD").strip().encode()
@@ -204,7 +184,7 @@ def with_links(folder: Path) -> None:
 @pytest.mark.row("B10")
 @pytest.mark.row("E8")
 @pytest.mark.parametrize("kind", ["buildpack", "dockerfile"])
-def test_what_is_built_is_what_git_would_check_out(yard: Host, names: Callable[[str], str], kind: str) -> None:
+def test_what_is_built_is_what_git_would_check_out(yard: Host, names: Name, kind: str) -> None:
     clone = Repository(yard, names("odd"), odd(kind))
     with_links(clone.folder)
     add_submodule(clone, "no-such-module", "1" * 40, "")
@@ -222,9 +202,7 @@ def test_what_is_built_is_what_git_would_check_out(yard: Host, names: Callable[[
 # --- too many ---
 
 
-def test_a_commit_with_too_many_files_is_refused_before_anything_is_built(
-    yard: Host, names: Callable[[str], str]
-) -> None:
+def test_a_commit_with_too_many_files_is_refused_before_anything_is_built(yard: Host, names: Name) -> None:
     clone = Repository(yard, names("many"), {"one": "1"})
     blob = git(clone, "rev-parse", "HEAD:one").encode()
     commit = committed(clone, *(b"100644 blob %s\tf%d" % (blob, n) for n in range(3001)))
@@ -234,7 +212,7 @@ def test_a_commit_with_too_many_files_is_refused_before_anything_is_built(
 
 
 @pytest.mark.parametrize("leaf", ["file", "empty folder"])
-def test_a_bomb_of_ten_thousand_million_entries_is_refused(yard: Host, names: Callable[[str], str], leaf: str) -> None:
+def test_a_bomb_of_ten_thousand_million_entries_is_refused(yard: Host, names: Name, leaf: str) -> None:
     clone = Repository(yard, names("bomb"), {"one": "1"})
     blob = git(clone, "rev-parse", "HEAD:one").encode()
     empty = git(clone, "mktree").encode()
@@ -247,7 +225,7 @@ def test_a_bomb_of_ten_thousand_million_entries_is_refused(yard: Host, names: Ca
     assert "the commit holds more than 3000 files and folders" in said, said
 
 
-def test_a_path_that_nothing_can_check_out_is_refused(yard: Host, names: Callable[[str], str]) -> None:
+def test_a_path_that_nothing_can_check_out_is_refused(yard: Host, names: Name) -> None:
     clone = Repository(yard, names("deep"), {"one": "1"})
     entry = b"100644 blob " + git(clone, "rev-parse", "HEAD:one").encode() + b"\tone"
     for _ in range(30):

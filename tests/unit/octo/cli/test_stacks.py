@@ -8,9 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from octo.cli import main
 from octo.cli.client import Api
-from octo.cli.session import Session
 from octo.daemon.access import Access, Actor
 from octo.daemon.routes import application
 from octo.model import UserName
@@ -39,16 +37,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     access, path = Access(world.catalog), tmp_path / "api.sock"
     with serving({path: application(octo, access, {})}):
         yield Stage(stacks, used, path, access.grant(Actor(UserName("ann"))))
-
-
-@pytest.fixture
-def run(stage: Stage, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: str, user: bool = False) -> tuple[int, str, str]:
-        code = main(words, Session(Api(stage.path, stage.token if user else "")))
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def test_a_build_tells_its_steps_and_then_its_version(run: Run, stage: Stage) -> None:
