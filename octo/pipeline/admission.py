@@ -42,7 +42,8 @@ class Admission:
     def _enter(self, tell: Tell, cancelled: Callable[[], bool]) -> None:
         ticket = object()
         with self._changed:
-            if len(self._waiting) >= self._length:
+            busy = self._building + len(self._waiting) >= self._places
+            if busy and len(self._waiting) >= self._length:
                 raise Unavailable(
                     f"cannot build now: {self._building} builds are going on and {len(self._waiting)} wait",
                     hint="Push again later.",

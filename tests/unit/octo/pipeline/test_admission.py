@@ -105,11 +105,16 @@ def test_who_hangs_up_while_waiting_leaves_the_queue(yard: Yard) -> None:
 
 
 def test_a_build_that_fails_frees_its_place() -> None:
-    admission = Admission(1, 0)
-    with pytest.raises(Unavailable, match="0 builds"), admission.place(print, lambda: False):
-        pass
-    admission = Admission(1, 1)
-    with pytest.raises(ZeroDivisionError), admission.place(print, lambda: False):
-        raise ZeroDivisionError
+    admission = Admission(1, 10)
+    with pytest.raises(RuntimeError), admission.place(print, lambda: False):
+        raise RuntimeError
     with admission.place(print, lambda: False):
+        assert admission.standing() == (1, 0)
+
+
+def test_without_a_queue_a_build_goes_on_or_is_refused() -> None:
+    admission = Admission(1, 0)
+    with admission.place(print, lambda: False):
+        with pytest.raises(Unavailable, match="1 builds are going on and 0 wait"), admission.place(print, bool):
+            pass
         assert admission.standing() == (1, 0)
