@@ -41,7 +41,7 @@ start_dockerd() { # without systemd
 	mount_cgroups
 	forget_dead_dockerd
 	setsid dockerd --host "unix://$engine" >"$engine_log" 2>&1 </dev/null 9>&- &
-	echo $! >"$engine_pid"
+	printf '%s %s\n' $! "$here" >"$engine_pid"
 	wait_for_engine $!
 }
 
@@ -82,10 +82,17 @@ wait_for_engine() { # PID of dockerd, or '' when systemd minds it
 	done
 }
 
-stop_engine() { # only the one that we started
-	pid=$(cat "$engine_pid" 2>/dev/null || true)
-	[ -n "$pid" ] || return 0
+stop_engine() { # only the one that this checkout started, and when nobody else's containers run in it
+	read -r pid starter 2>/dev/null <"$engine_pid" || return 0
 	if is_dockerd "$pid"; then
+		if [ "$starter" != "$here" ]; then
+			detail "the Docker engine goes on: it was started from $starter"
+			return 0
+		fi
+		if [ "$(ask_engine /containers/json 2>/dev/null)" != '[]' ]; then
+			detail "the Docker engine goes on: other containers run in it"
+			return 0
+		fi
 		step "Stopping the Docker engine that setup had started"
 		kill "$pid"
 		tries=0
