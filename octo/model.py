@@ -173,6 +173,7 @@ class Build:
     processes: Mapping[str, str | None] = field(default_factory=dict)
     ports: tuple[int, ...] = ()  # TCP ports of EXPOSE, the first one first
     reason: str = ""
+    ref: str = ""  # what was pushed, in full: "refs/heads/main"; "" of builds from before it was kept
 
 
 class ReleaseStatus(Enum):

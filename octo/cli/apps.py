@@ -59,6 +59,8 @@ def info(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
             "url": found.get("web_url"),
             "git": found.get("git_url"),
             "release": release(found),
+            "stack": (found.get("stack") or {}).get("name"),
+            "slug": text.size(found["slug_size"]) if found.get("slug_size") else "",
             "stopped": "yes" if found.get("stopped") else "",
             "owner": (found.get("owner") or {}).get("email"),
             "created": text.when(found.get("created_at")),

@@ -100,6 +100,16 @@ class Api:
             for line in _lines(answer):
                 yield line.decode("utf-8", "replace")
 
+    def fetch(self, path: str) -> Iterator[bytes]:
+        """The bytes of a file as they arrive. Raises Unavailable when they end before its length."""
+        with self._open("GET", path, None, accept="application/gzip", timeout=None) as answer:
+            left = int(answer.headers.get("content-length") or 0)
+            while part := _part(answer):
+                left -= len(part)
+                yield part
+        if left:
+            raise Unavailable("cannot fetch the rest: octod hung up in the middle", hint="Fetch it again.")
+
     def _ask(self, method: str, path: str, body: Json = None, *, timeout: float | None = None) -> Json:
         with self._open(method, path, body, accept="application/json", timeout=timeout) as answer:
             return _read(answer)

@@ -7,7 +7,6 @@ from octo.cli.tree import App, AppWord, As, Format, command
 
 GROUP = "Server"
 COLUMNS = ("images", "slugs", "cache", "repository", "builds", "total")
-UNITS = ((1024**3, "GB"), (1024**2, "MB"), (1024, "KB"))
 
 
 @command("disk", GROUP)
@@ -18,32 +17,23 @@ def disk(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
     if as_ is Format.JSON:
         text.show_json(found)
     elif named:
-        text.pairs({column: size(found[column]) for column in COLUMNS})
+        text.pairs({column: text.size(found[column]) for column in COLUMNS})
     else:
         _whole(found)
 
 
 def _whole(found: Json) -> None:
     largest = sorted(found["apps"], key=lambda a: -a["total"])
-    rows = [(a["app"]["name"], *(size(a[column]) for column in COLUMNS)) for a in largest]
+    rows = [(a["app"]["name"], *(text.size(a[column]) for column in COLUMNS)) for a in largest]
     text.table(("APP", *(c.upper() for c in COLUMNS)), rows, empty="There are no apps yet.")
     text.line()
-    parts = [(p["name"], size(p["bytes"]), p["detail"]) for p in found["octo"]]
-    text.table(("OCTO", "TAKES", ""), [*parts, ("together", size(found["total"]), "")], empty="")
+    parts = [(p["name"], text.size(p["bytes"]), p["detail"]) for p in found["octo"]]
+    text.table(("OCTO", "TAKES", ""), [*parts, ("together", text.size(found["total"]), "")], empty="")
     text.line()
     for room in found["rooms"]:
         text.line(
-            f"{text.cell(room['path'])}: {size(room['free'])} of {size(room['total'])} free;"
-            f" a push needs {size(room['needed'])}."
+            f"{text.cell(room['path'])}: {text.size(room['free'])} of {text.size(room['total'])} free;"
+            f" a push needs {text.size(room['needed'])}."
         )
         if room["lacks"]:
             text.line(f" !     Pushes are refused: {text.cell(room['lacks'])}.")
-
-
-def size(number: int) -> str:
-    """Bytes for people: 0, 12 KB, 3.4 MB, 1.25 GB."""
-    for unit, name in UNITS:
-        if number >= unit:
-            count = number / unit
-            return f"{count:.2f} {name}" if count < 10 and name == "GB" else f"{count:.{int(count < 10)}f} {name}"
-    return str(number)

@@ -6,7 +6,6 @@ import typer
 
 from octo.cli import text
 from octo.cli.client import Json, url
-from octo.cli.disk import size
 from octo.cli.session import api
 from octo.cli.tree import As, Format, command, steps, word
 
@@ -21,11 +20,22 @@ def every(as_: As = Format.TEXT) -> None:
         text.show_json(found)
         return
     rows = [
-        (s["name"] + (" *" if s["default"] else ""), s["id"], _state(s), s["suite"], s["packages"], size(s["size"]))
+        (
+            s["name"] + (" *" if s["default"] else ""),
+            s["id"],
+            _state(s),
+            s["suite"],
+            s["packages"],
+            text.size(s["size"]),
+        )
         for s in found
     ]
     head = ("STACK", "VERSION", "", "SUITE", "EXTRA PACKAGES", "SIZE")
     text.table(head, rows, empty="There is no stack yet. Make the default one: octo stack:build")
+
+
+def _name(stack: Json) -> str:
+    return f"{stack['name']}{' *' if stack['default'] else ''}"
 
 
 def _state(stack: Json) -> str:
@@ -55,7 +65,7 @@ def build(
     if as_ is Format.JSON:
         text.show_json(made)
         return
-    text.line(f"=====> {made['name']} is {made['id']}: {made['suite']}, {size(made['size'])}")
+    text.line(f"=====> {made['name']} is {made['id']}: {made['suite']}, {text.size(made['size'])}")
 
 
 @command("stack:remove", GROUP)

@@ -14,6 +14,7 @@ _STEERING = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|"
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
+_UNITS = ((1024**3, "GB"), (1024**2, "MB"), (1024, "KB"))
 _LEADS = {"step": "-----> ", "detail": "       ", "error": " !     ", "result": "=====> ", "raw": "       "}
 GREEN, RED, YELLOW, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -71,6 +72,15 @@ def pairs(values: Mapping[str, object]) -> None:
 def when(iso: object) -> str:
     """2026-11-20T21:56:00Z for people, who are not all in one time zone: still UTC."""
     return str(iso or "").replace("T", " ").replace("Z", " UTC")
+
+
+def size(number: int) -> str:
+    """Bytes for people: 0, 12 KB, 3.4 MB, 1.25 GB."""
+    for unit, name in _UNITS:
+        if number >= unit:
+            count = number / unit
+            return f"{count:.2f} {name}" if count < 10 and name == "GB" else f"{count:.{int(count < 10)}f} {name}"
+    return str(number)
 
 
 def coloured(text: str, colour: str) -> str:

@@ -1,6 +1,6 @@
 """What every API handler is given and gives: one request, parsed, with the caller's rights checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +44,20 @@ class Ask:
         if not isinstance(value, type(default)):
             raise Usage(f'cannot read the request: "{name}" must be a {type(default).__name__}')
         return value
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a handler returns to be answered as bytes, for a file."""
+
+    name: str  # of the file: letters, digits, dots and dashes
+    size: int  # bytes
+    chunks: Iterable[bytes]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        name = f'attachment; filename="{self.name}"'
+        return {"Content-Type": "application/gzip", "Content-Length": str(self.size), "Content-Disposition": name}
 
 
 Handler = Callable[[Ask], Json]

@@ -1,12 +1,19 @@
 """/apps: Heroku's app resource."""
 
+import contextlib
+
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
-from octo.model import App, app_name
+from octo.errors import NotFound
+from octo.model import App, Build, Release, app_name
+
+IMAGE = "container"  # Heroku's name for the stack of an app that brings its own image
 
 
 def shape(ask: Ask, app: App) -> Json:
     live = ask.octo.catalog.live(app)
+    build = _built(ask, app, live)
+    stack = {"name": build.stack.rpartition("-")[0] if build and build.stack else IMAGE}
     return {
         "id": app.id,
         "name": app.name,
@@ -18,12 +25,18 @@ def shape(ask: Ask, app: App) -> Json:
         "owner": {"email": app.owner or "operator"},
         "stopped": app.stopped,
         "maintenance": False,
-        "stack": {"name": "container"},
-        "build_stack": {"name": "container"},
+        "stack": stack,
+        "build_stack": stack,
         "region": {"name": "here"},
         "repo_size": None,
-        "slug_size": None,
+        "slug_size": build.slug or None if build else None,
     }
+
+
+def _built(ask: Ask, app: App, live: Release | None) -> Build | None:
+    with contextlib.suppress(NotFound):  # records of builds are kept for a while, releases longer
+        return ask.octo.catalog.build(app, live.build) if live and live.build else None
+    return None
 
 
 def every(ask: Ask) -> Json:

@@ -96,7 +96,7 @@ class Calls:
         if live:
             console.result(f"Already live as v{live.version}: {self._receiver.url(self._push.app)}")
             return "exit 0"
-        self._expected = verdict.commit
+        self._expected, self._push.ref = verdict.commit, verdict.ref
         return f"build {verdict.commit} {self._receiver.files}"
 
     def _build(self, body: Body, console: Console) -> str:

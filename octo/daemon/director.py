@@ -86,7 +86,7 @@ class Director:
             env = {"REPO_GET_URL": self._url("GET", repository_blob(app.id))} if self._bundles else {}
             return self._session(id, env, self._blobs_of(env), lambda: None)
 
-        return Order(push.app, source, push.user, session, reading, push.may_read, lambda: push.gone)
+        return Order(push.app, source, push.user, session, reading, push.may_read, lambda: push.gone, push.ref)
 
     @contextmanager
     def folder(self, id: str) -> Iterator[str]:

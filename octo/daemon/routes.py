@@ -30,7 +30,7 @@ from octo.daemon import (
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
-from octo.daemon.api import Ask, Json, Resource
+from octo.daemon.api import Ask, Download, Json, Resource
 from octo.errors import NotFound, OctoError, Usage
 from octo.model import App, app_name
 from octo.ports import Console
@@ -92,6 +92,8 @@ class _Endpoint:
         result = await run_in_threadpool(resource.handle, ask)
         if resource.text:
             return StreamingResponse(_lines(result), media_type="text/plain; charset=utf-8")
+        if isinstance(result, Download):
+            return StreamingResponse(_lines(result.chunks), headers=result.headers)
         return JSONResponse(result, resource.status)
 
     def _ask(self, request: Request, body: Json, console: Console) -> Ask:

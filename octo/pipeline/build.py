@@ -46,6 +46,7 @@ class Order:
     reading: Callable[[str, App], Session]  # and one that reads another app's repository
     may_read: Callable[[App], bool]
     cancelled: Callable[[], bool]
+    ref: str = ""  # as in Build.ref
 
 
 @dataclass
@@ -61,7 +62,8 @@ class Builds:
     def build(self, order: Order, context: Iterable[bytes], console: Console) -> Build:
         """Make the image and return the finished Build. Raises BuildFailed or Cancelled; the record says so too."""
         app, now = order.app, self.ports.clock.now()
-        build = Build(f"{int(now):08x}{secrets.token_hex(3)}", app.id, order.source.commit, order.user, now)
+        id = f"{int(now):08x}{secrets.token_hex(3)}"
+        build = Build(id, app.id, order.source.commit, order.user, now, ref=order.ref)
         recorder = Recorder(console, self.render, self.rules.limits.output)
         self.catalog.save_build(build)
         try:

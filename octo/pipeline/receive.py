@@ -44,6 +44,7 @@ class Push:
     phase: Phase = Phase.RECEIVING
     build: Build | None = None
     may_read: Callable[[App], bool] = lambda app: False  # which other apps the pusher may read
+    ref: str = ""  # the one that is built, as in Build.ref
 
     def check(self) -> None:
         if self.gone and self.phase is not Phase.DEPLOYING:

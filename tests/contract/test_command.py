@@ -202,7 +202,11 @@ def test_rollback_goes_to_one_release_or_to_the_one_before(octo: Octo, words: li
 
 
 def test_builds_and_their_output_are_shown(octo: Octo) -> None:
-    assert octo("builds", "shop").out.splitlines()[1].startswith("b1     succeeded  c0ffee00  v2       3.5 s  ann")
+    assert (
+        octo("builds", "shop")
+        .out.splitlines()[1]
+        .startswith("b1     succeeded  main  c0ffee00  v2       1.0 MB  3.5 s  ann")
+    )
     assert octo("builds:output", "-a", "shop", "b1").out == "-----> Building\n"
 
 

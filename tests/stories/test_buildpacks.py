@@ -1,13 +1,15 @@
 """Apps without a Dockerfile, from the push to the page."""
 
+import io
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from tests.apps import buildpacks as apps
-from tests.stories.host import Host, Repository
+from tests.stories.host import CHECKOUT, PATH, Host, Repository
 
 Make = Callable[[Mapping[str, str]], Repository]
 
@@ -19,11 +21,38 @@ def seconds(said: str) -> float:
     return float(found[1])
 
 
+def greeting(argv: list[str], env: Mapping[str, str]) -> bytes:
+    """What the slug that the command writes would greet with."""
+    done = subprocess.run(argv, env=env, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as slug:
+        (member,) = [m for m in slug if m.name.removeprefix("./") == "app/greeting.txt"]
+        file = slug.extractfile(member)
+        assert file
+        return file.read()
+
+
+def slugs_are_found_by_what_was_pushed(host: Host, app: str, one: str, two: str) -> None:
+    """one, two: the commits of main that greet so; two serves."""
+    octo = [str(CHECKOUT / "bin" / "octo"), "builds:download"]
+    ssh = [*host.ssh_command().split(), "-p", str(host.ssh_port), "git@127.0.0.1", "builds:download", "--raw"]
+    builds = host.json("builds", app)
+    assert [b["ref"] for b in builds] == ["main", "main"]
+    assert builds[0]["slug"]["name"] == f"ann/{app}/main/{one}" and builds[0]["slug"]["size"] > 100_000
+    assert " main " in host.octo("builds", app) and "MB" in host.octo("builds", app)
+    for word in (f"main@{one}", one[:10], "v1", builds[0]["id"]):
+        assert greeting([*octo, app, word], host.env) == b"one\n"
+    assert greeting([*octo, f"ann/{app}/main/{one}"], host.env) == b"one\n"
+    for words in ([app], [app, "main"], ["-a", app, f"main@{two}"]):
+        assert greeting([*octo, *words], host.env) == b"two\n"
+    assert greeting([*ssh, app, "main@v1"], {"PATH": PATH}) == b"one\n"
+
+
 @pytest.mark.row("E2")
 @pytest.mark.row("E4")
 @pytest.mark.row("E5")
 @pytest.mark.row("E10")
 @pytest.mark.row("E12")
+@pytest.mark.row("F5")
 def test_a_flask_app_is_built_and_the_second_push_uses_the_cache(host: Host, app: str, repository: Make) -> None:
     clone = repository(apps.flask("one"))
     first = clone.push()
@@ -31,10 +60,11 @@ def test_a_flask_app_is_built_and_the_second_push_uses_the_cache(host: Host, app
     assert re.search(r"-----> Compiled slug size is [0-9.]+ ?MB", first)
     assert "-----> Launching... done, v1" in first and "Your site is available at" in first
     assert host.get(app) == (200, "one v1 ")
-    clone.commit({"greeting.txt": "two\n"})
+    one, two = clone.git("rev-parse", "main").strip(), clone.commit({"greeting.txt": "two\n"})
     second = clone.push()
     assert host.get(app) == (200, "two v2 ")
     assert seconds(second) < seconds(first) / 2, (first, second)
+    slugs_are_found_by_what_was_pushed(host, app, one, two)
 
 
 @pytest.mark.row("E6")
@@ -53,6 +83,7 @@ def test_a_folder_of_pages_is_served(host: Host, app: str, repository: Make) -> 
     assert host.get(app, "/style.css")[0] == 200
     assert host.get(app, "/nothing")[0] == 404
     assert host.get(app, "/../../etc/passwd")[0] in (400, 404)
+    assert host.json("apps:info", app)["stack"] == {"name": "octo"} and "stack:    octo\n" in host.octo("info", app)
 
 
 def test_a_worker_runs_and_is_not_routed(host: Host, app: str, repository: Make) -> None:

@@ -30,6 +30,8 @@ class State:
         self.findings: list[Json] = [{"check": "engine", "ok": True, "detail": "Docker 20.10.24", "hint": ""}]
         self.logs = [b"2026-11-20T21:56:00Z app[web.1]: hello\n"]
         self.output = [b"-----> Building\n"]
+        self.slug = bytes(range(256)) * 4096
+        self.slug_length = len(self.slug)
         self.tails: queue.Queue[str] = queue.Queue()  # "open" and "closed" of endless log streams
 
     def app(self, name: str) -> Json:
@@ -67,7 +69,9 @@ BUILD = {
     "id": "b1",
     "status": "succeeded",
     "created_at": WHEN,
+    "ref": "main",
     "source_blob": {"version": "c0ffee00" * 5},
+    "slug": {"id": "b1", "name": f"ann/shop/main/{'c0ffee00' * 5}", "size": 1024 * 1024},
     "release": {"version": 2},
     "user": {"email": "ann"},
     "took": 3.5,
@@ -218,6 +222,9 @@ class _Handler(Answers):
                 self.json(BUILD)
             case ("GET", "builds", "b1", "output"):
                 self.chunks("text/plain", state.output)
+            case ("GET", "builds", "b1", "slug"):
+                self.head(200, "application/gzip", state.slug_length)
+                self.wfile.write(state.slug)
             case _:
                 raise Refused(404, "not_found", "cannot find that resource")
 
