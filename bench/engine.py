@@ -22,10 +22,10 @@ def docker(*words: str) -> str:
 
 
 def has_buildkit() -> bool:
-    """As octo decides it: an engine from 23 on, and buildx."""
+    """As octo decides it: an engine from 26 on, and buildx."""
     major = int(docker("version", "-f", "{{.Server.Version}}").split(".")[0])
     return (
-        major >= 23 and not subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode
+        major >= 26 and not subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode
     )
 
 

@@ -84,10 +84,7 @@ class Blobs(Protocol):
         """
 
     def check(self, method: str, target: str) -> Grant:
-        """What a signed path with its query allows. Raises Forbidden when it is altered, expired or of another method.
-
-        Once only: a second use of the same signature raises Forbidden too.
-        """
+        """What a signed path with its query allows, once. Raises Forbidden when altered, expired, of another method."""
 
     def renew(self, target: str) -> None:
         """Let a signed path that was checked, and of which nothing came, be used again until it expires."""
@@ -131,6 +128,9 @@ class Builder(Protocol):
 
     def sweep(self) -> Sequence[str]:
         """Remove what an interrupted build of this octo left; returns what was removed."""
+
+    def forget(self, app: str) -> None:
+        """Drop what is kept for the app's next build, soon and for certain; no build of it may run. Never raises."""
 
     def close(self) -> None:
         """octod ends: let go of what costs something at rest."""

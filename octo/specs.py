@@ -43,6 +43,7 @@ class Strike(Enum):
     PIDS = "pids"
     SECONDS = "seconds"
     DISK = "disk"
+    FILES = "files"
     OUTPUT = "output"
 
 
@@ -113,6 +114,7 @@ class SlugSpec:
     stack: str  # its version, as in StackVersion.id
     slug: str  # name of the blob: a gzipped tar whose members lie under app/
     most: int = 0  # bytes that it may unpack to; 0 is the builder's own limit
+    files: int = 0  # files and folders that may be in it; 0 for any number
     name: str = "APP"  # as in BuildSpec
 
 

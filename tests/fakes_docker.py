@@ -149,6 +149,8 @@ class FakeBuilder:
         self.built: list[BuildSpec] = []
         self.composed: list[SlugSpec] = []
         self.stacks: set[str] | None = None  # the versions that there are; None: any
+        self.forgotten: list[str] = []
+        self.warmed = 0
 
     def build(
         self, spec: BuildSpec, context: Iterable[bytes], output: Callable[[bytes], None], cancelled: Callable[[], bool]
@@ -174,8 +176,14 @@ class FakeBuilder:
         self.composed.append(spec)
         return id
 
+    def prewarm(self) -> None:
+        self.warmed += 1
+
     def sweep(self) -> Sequence[str]:
         return ()
+
+    def forget(self, app: str) -> None:
+        self.forgotten.append(app)
 
 
 class FakeProbe:

@@ -138,8 +138,12 @@ class BuildEngine:
 
     def free(self) -> int:
         """Bytes left on its disk."""
+        return self.room()[0]
+
+    def room(self) -> tuple[int, int]:
+        """Bytes and files that its disk still takes."""
         found = os.statvfs(self.root() / str(self.disk.mounted).lstrip("/"))
-        return found.f_bavail * found.f_frsize
+        return found.f_bavail * found.f_frsize, found.f_favail
 
     # --- who holds it ------------------------------------------------------------------------------------
 

@@ -189,11 +189,8 @@ def purge(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> Non
     if as_ is Format.JSON:
         text.show_json(gone)
         return
-    text.line(
-        f"Emptied the build cache of {name}: {text.size(gone['freed'])}."
-        if gone["freed"]
-        else f"The build cache of {name} was empty."
-    )
+    freed = f": {text.size(gone['freed'])}" if gone["freed"] else ""
+    text.line(f"Emptied the build cache of {name}{freed}.")
 
 
 def _path(app: str, given: list[str]) -> str:

@@ -35,7 +35,9 @@ def build(ask: Ask) -> Json:
     """The body: name, suite, mirror, packages, each optional; an empty text goes back to octo's settings."""
     recipe = {key: ask.text(key) for key in RECIPE if isinstance(ask.body, dict) and key in ask.body}
     name = ask.given("name", ask.octo.settings.stack)
-    return shape(ask, ask.octo.ports.stacks.build(name, recipe, lambda data: _show(ask.console, data)))
+    version = ask.octo.ports.stacks.build(name, recipe, lambda data: _show(ask.console, data))
+    ask.octo.builds.warm_stack()
+    return shape(ask, version)
 
 
 def _show(console: Console, data: bytes) -> None:

@@ -1,8 +1,9 @@
 """What a Dockerfile takes from outside: base images, and what only BuildKit can do.
 
-The engine finds an image by the beginning of its id too, and builds of many apps share one engine: `FROM a1` could be
-somebody else's app. So every name is checked here, and written out where the engine would have to work it out: what
-was checked is what it reads.
+The classic builder finds an image by the beginning of its id too, and builds of many apps share one engine: `FROM a1`
+could be somebody else's app. So every name is checked here, and written out where the builder would have to work it
+out: what was checked is what it reads. BuildKit knows images by their names alone, and those of apps are secret: it
+gets the text as it was pushed, but for lines that ask for another reader of Dockerfiles.
 """
 
 import re
@@ -33,13 +34,14 @@ class Recipe:
     froms: Mapping[int, tuple[str, str, str]]  # index of a FROM line -> what stands before the image, it, and behind
     images: Sequence[str] = ()
     modern: str = ""  # the first thing in it that needs BuildKit; "" nothing
+    plain: bytes = b""  # the text for BuildKit
 
     @property
     def bases(self) -> Sequence[str]:
         return tuple(dict.fromkeys(image for _, image, _ in self.froms.values()))
 
     def text(self, names: Mapping[str, str]) -> bytes:
-        """What the engine gets. names: base -> what it is called there."""
+        """What the classic builder gets. names: base -> what it is called there."""
         lines = list(self.lines)
         for index, (before, image, behind) in self.froms.items():
             lines[index] = f"{before}{names.get(image, image)}{behind}"
@@ -60,11 +62,12 @@ class _Reader:
 def read(data: bytes, args: Mapping[str, str]) -> Recipe:
     """Check it. args: build-time variables. Raises BuildFailed for what is not taken."""
     reader = _Reader(Text.of(data), args)
+    plain = "\n".join(reader.text.lines).encode("utf-8", "surrogateescape")
     for line in list(reader.text.instructions()):
         if line.heredoc:
             _needs(reader, line, f"<<{line.heredoc}")
         _check(reader, line, line.keyword, line.rest)
-    return Recipe(reader.text.lines, reader.froms, tuple(dict.fromkeys(reader.images)), reader.modern)
+    return Recipe(reader.text.lines, reader.froms, tuple(dict.fromkeys(reader.images)), reader.modern, plain)
 
 
 def check_triggers(triggers: Sequence[str], image: str) -> None:

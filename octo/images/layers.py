@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from octo.engine import Engine
 from octo.errors import BuildFailed, NotFound, OctoError, Unavailable
+from octo.images.tarwalk import Tally
 
 DRIVER = "overlay2"
 CHUNK = 1024 * 1024  # bytes
@@ -50,12 +51,16 @@ class Store:
         """The image's own description, whose digest is its id."""
         return (self.root / "image" / DRIVER / "imagedb/content/sha256" / _hex(image)).read_bytes()
 
-    def size(self, chain: str) -> int:
-        """Bytes of the layer's tar."""
-        return sum(
-            entry.get("size", 0) if entry["type"] == FILE else _decoded(entry["payload"])
-            for entry in self._entries(chain)
-        )
+    def size(self, chain: str) -> tuple[int, int]:
+        """Bytes of the layer's tar, and how many files and folders are in it."""
+        size, files = 0, Tally()
+        for entry in self._entries(chain):
+            if entry["type"] == FILE:
+                size += entry.get("size", 0)
+                files.add(_name(entry))
+            else:
+                size += _decoded(entry["payload"])
+        return size, files.number
 
     def layer(self, chain: str) -> Iterator[bytes]:
         """The layer's tar. Raises BuildFailed when its files are not as they were recorded."""
@@ -123,24 +128,56 @@ class _Files:
 
 
 def hand_over(
-    image: str, name: str, tag: str, source: Engine, theirs: Store | None, target: Engine, ours: Store | None
+    image: str,
+    name: str,
+    tag: str,
+    source: Engine,
+    theirs: Store | None,
+    target: Engine,
+    ours: Store | None,
+    count: Callable[[int], None] = lambda files: None,
 ) -> str:
     """Bring an image to `target` and call it `tag` there; return its id there.
 
-    image, name: what `source` calls it, by its id and by a name. theirs, ours: the stores of the two.
+    image, name: what `source` calls it, by its id and by a name. theirs, ours: the stores of the two. count: is told
+    how many files go along, where that is known, and ends it by raising.
     Raises BuildFailed, NotFound, Unavailable.
     """
     if theirs and ours:
         with contextlib.suppress(_Vanished):
-            return _with_layers(image, tag, theirs, target, ours)
+            return _with_layers(image, tag, theirs, target, ours, count)
     return _whole(name, tag, source, target)
+
+
+@contextlib.contextmanager
+def base_layer(image: str, name: str, theirs: Store | None, target: Engine, ours: Store | None) -> Iterator[None]:
+    """Have the image's lowest layer in `target` for the body of a `with`, which then need not bring it.
+
+    It is unpacked as it comes, while `images/load` writes all to the disk first: 10 to 14 s for 700 MB, not 20.
+    name: name:tag that the layer has meanwhile.
+    """
+    lowest = json.loads(theirs.config(image))["rootfs"]["diff_ids"][:1] if theirs else []
+    if not theirs or not ours or not lowest or ours.has(lowest[0]):
+        yield
+        return
+    repository, _, tag = name.rpartition(":")
+    target.delete("images", name)
+    stream = target.upload("images", "create", query={"fromSrc": "-", "repo": repository, "tag": tag})
+    try:
+        with contextlib.closing(stream), contextlib.suppress(OSError, OctoError):  # then it is brought later
+            stream.send(theirs.layer(lowest[0]))
+            stream.answer()
+            list(stream.lines())
+        yield
+    finally:
+        target.delete("images", name)
 
 
 class _Vanished(OctoError):
     """A layer that was there went away meanwhile."""
 
 
-def _with_layers(image: str, tag: str, theirs: Store, target: Engine, ours: Store) -> str:
+def _with_layers(image: str, tag: str, theirs: Store, target: Engine, ours: Store, count: Callable[[int], None]) -> str:
     config = theirs.config(image)
     diffs = json.loads(config)["rootfs"]["diff_ids"]
     chains = list(chain_ids(diffs))
@@ -149,7 +186,9 @@ def _with_layers(image: str, tag: str, theirs: Store, target: Engine, ours: Stor
     if present:
         give_name(target, image, tag)
         return image
-    layers = {d: Layer(theirs.size(c), lambda c=c: theirs.layer(c)) for d, c in lacking.items()}  # type: ignore[misc]
+    sizes = {d: theirs.size(c) for d, c in lacking.items()}
+    count(sum(files for _, files in sizes.values()))
+    layers = {d: Layer(sizes[d][0], lambda c=c: theirs.layer(c)) for d, c in lacking.items()}  # type: ignore[misc]
     try:
         load(target, archive(config, [tag], diffs, layers))
     except BuildFailed:

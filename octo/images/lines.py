@@ -44,8 +44,8 @@ class Text:
         return text
 
     def _directives(self) -> None:
-        """Make comments that mean something plain ones, but for `escape`, which becomes the first line."""
-        counts = True  # until the first line that is no directive
+        """Make comments that mean something plain ones, but for `escape`, which is or becomes the first line."""
+        counts, first = True, self.lines[0]  # until the first line that is no directive
         for index, line in enumerate(self.lines):
             line = line.strip()
             if line and not line.startswith("#"):
@@ -57,7 +57,9 @@ class Text:
             if found and counts:
                 self._directive(found[1].lower(), found[2])
             self.lines[index] = "#"
-        if self.escape != "\\":
+        if first in (f"# escape={self.escape}", f"#escape={self.escape}"):
+            self.lines[0] = first
+        elif self.escape != "\\":
             self.lines[0] = f"# escape={self.escape}"
 
     def _directive(self, name: str, value: str) -> None:

@@ -113,6 +113,7 @@ _STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
     Strike.PIDS: lambda limits: f"ran more than {limits.pids} processes and threads at once, the limit",
     Strike.SECONDS: lambda limits: f"ended after {limits.seconds:g} s, the limit",
     Strike.DISK: lambda limits: f"wrote more than {_size(limits.disk)}, the limit",
+    Strike.FILES: lambda limits: f"made more than {limits.files} files and folders, the limit",
     Strike.OUTPUT: lambda limits: f"printed more than {_size(limits.output)}, the limit",
 }
 

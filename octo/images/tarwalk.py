@@ -20,6 +20,28 @@ class Member:
     link: bytes
     size: int
     at: int  # offset of its content
+    begin: int = 0  # offset of its first header
+    end: int = 0  # and of what comes behind it
+
+
+class Tally:
+    """How many files and folders names make, with the folders on the way to them that were never named themselves.
+
+    Exact where names come folder by folder, as tar writes them; else too many, never too few.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._last: list[bytes] = []
+
+    def add(self, name: bytes) -> int:
+        """Returns how many there are now."""
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        pairs = zip(self._last, parts, strict=False)
+        same = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(self._last), len(parts)))
+        self.number += max(1, len(parts) - same)
+        self._last = parts
+        return self.number
 
 
 class Walk:
@@ -29,6 +51,7 @@ class Walk:
         self.end: int | None = None  # offset of the empty block that ends it
         self._member = member
         self._at = 0  # bytes seen
+        self._begin: int | None = None  # of the member whose headers are being read
         self._skip = 0  # bytes of content to pass over
         self._need = BLOCK
         self._kept = bytearray()
@@ -62,6 +85,8 @@ class Walk:
         if sum(head) - sum(head[148:156]) + 256 != _number(head[148:156]):
             raise broken("it is no tar")
         kind, size = chr(head[156] or 48), _number(head[124:136])
+        if self._begin is None:
+            self._begin = self._at - BLOCK
         if kind in _EXTRA:
             if size > MOST_EXTRA:
                 raise broken("a name in it is too long")
@@ -74,7 +99,8 @@ class Walk:
         size = int(more.get("size", size))
         self._skip = -(-size // BLOCK) * BLOCK if kind not in (HARD_LINK, LINK, FOLDER, "3", "4", "6") else 0
         name = more.get("path", prefix + b"/" + name if prefix else name)
-        self._member(Member(name, kind, more.get("linkpath", _text(head[157:257])), size, self._at))
+        link, begin, self._begin = more.get("linkpath", _text(head[157:257])), self._begin, None
+        self._member(Member(name, kind, link, size, self._at, begin, self._at + self._skip))
 
     def _extra(self, data: bytes) -> None:
         kind, data, self._kind = self._kind, data[: self._size], ""

@@ -84,12 +84,20 @@ class Builds:
 
     def warm(self, app: App) -> None:
         """A push is being received: have ready what the app's last build took."""
-        last = next((b for b in reversed(self.catalog.builds(app)) if b.image), None)
-        if last and not last.buildpack:
+        if self._has_dockerfile(app):
+            self.ports.builder.prewarm()
+
+    def warm_stack(self) -> None:
+        """A stack was made: where Dockerfiles are built it is taken over now, and not while somebody waits."""
+        if any(self._has_dockerfile(app) for app in self.catalog.apps()):
             self.ports.builder.prewarm()
 
     def output(self, build: Build) -> Iterator[bytes]:
         yield from self.ports.blobs.get(f"builds/{build.app}/{build.id}")
+
+    def _has_dockerfile(self, app: App) -> bool:
+        last = next((b for b in reversed(self.catalog.builds(app)) if b.image), None)
+        return last is not None and not last.buildpack
 
     def _make(self, build: Build, order: Order, context: Iterable[bytes], console: Console) -> Build:
         config = self.catalog.config(order.app)
@@ -138,7 +146,7 @@ class Builds:
         finally:
             session.close()
         spec = SlugSpec(build.app, image_tag(self.rules.instance, build.app, build.id), stack, slug_blob(build.id))
-        spec = replace(spec, most=job.limits.disk, name=order.app.name)
+        spec = replace(spec, most=job.limits.disk, files=job.limits.files, name=order.app.name)
         with progress.step("image", "Making the image", "made"):
             image = self._composed(spec)
         return _built(build, done, image, stack)

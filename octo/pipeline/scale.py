@@ -136,6 +136,7 @@ class Changes:
             with suppress(NotFound):
                 size = self._ports.blobs.size(name)
             self._ports.blobs.delete(name)
+            self._ports.builder.forget(app.id)
             return size
 
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
@@ -192,6 +193,7 @@ class Changes:
         for name in (cache_blob(deploy.app.id), repository_blob(deploy.app.id)):
             self._ports.blobs.delete(name)
         self._ports.sandbox.forget(deploy.app.id)
+        self._ports.builder.forget(deploy.app.id)
         return deploy
 
     def _live(self, app: App) -> Release:

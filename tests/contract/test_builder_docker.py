@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from octo.buildengine.engine import BuildEngine
-from octo.errors import BuildFailed, Cancelled
+from octo.errors import BuildFailed, Cancelled, Unavailable
 from octo.images.log import ClassicLog
 from tests.contract import engine_parts
 from tests.contract.docker_parts import ENGINE, STACK, image
@@ -159,6 +159,14 @@ def test_a_base_that_was_built_anew_is_taken_over_anew(engine: BuildEngine) -> N
         for found in bench.engine.get("images", "json"):
             if all(tag.startswith("octo-base:") for tag in found.get("RepoTags") or ()) and found.get("RepoTags"):
                 clear(found["RepoTags"], bench.engine)
+
+
+def test_buildkit_of_an_engine_that_loses_files_is_refused(engine: BuildEngine) -> None:
+    with (
+        engine_parts.bench(engine, "buildkit", oldest=(99,)) as bench,
+        pytest.raises(Unavailable, match="BuildKit of a Docker before 99 would leave out files"),
+    ):
+        bench.build("RUN true\n")
 
 
 def test_the_progress_of_a_pull_is_one_line_per_change() -> None:

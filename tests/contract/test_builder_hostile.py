@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,13 +18,14 @@ import pytest
 from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed
 from tests.contract import engine_parts
-from tests.contract.docker_parts import APP, WORKER, image
+from tests.contract.docker_parts import APP, ENGINE, STACK, WORKER, image, listen
 from tests.contract.engine_parts import FROM, INSTANCE, MB, SLEEP, Bench, place
 
 METADATA, PRIVATE = "169.254.169.254", "192.168.77.1"
 CONNECT = (
     "import socket,sys; s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); print('REA''CHED', sys.argv[1])"
 )
+CONSUL, LINK = 8500, f"octo-t{WORKER}x"
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +62,31 @@ def listener() -> Iterator[list[str]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
+        subprocess.run(["ip", "link", "add", LINK, "up", "type", "bridge"], check=True)
+        stack.callback(subprocess.run, ["ip", "link", "del", LINK], check=True)
         for address in (METADATA, PRIVATE):
-            subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True)
-            stack.callback(subprocess.run, ["ip", "addr", "del", f"{address}/32", "dev", "lo"], check=True)
+            subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", LINK], check=True)
         yield asked
 
 
 def addresses() -> list[str]:
-    """All of this host's, the gateways of Docker's and of the builds' own bridge among them."""
+    """All of this host's that answer, the gateways of Docker's and of the builds' own bridge among them.
+
+    Those of the tests beside this one come and go.
+    """
     links = json.loads(subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, check=True).stdout)
-    return sorted({a["local"] for link in links for a in link["addr_info"]})
+    found = sorted({a["local"] for link in links for a in link["addr_info"]})
+    asked = [subprocess.run(["curl", "-s", f"http://{f}/"], check=False, capture_output=True) for f in found]
+    return [address for address, done in zip(found, asked, strict=True) if done.stdout == b"secret of the host"]
 
 
 @pytest.mark.row("C1")
 def test_no_address_of_the_host_answers_to_what_a_build_or_the_engine_itself_asks(
     bench: Bench, listener: list[str]
 ) -> None:
+    listener.clear()
     targets = addresses()
     assert {"127.0.0.1", METADATA, PRIVATE, "172.17.0.1", f"10.211.{WORKER}.1"} <= set(targets)
-    for target in targets:
-        subprocess.run(["curl", "-s", f"http://{target}/"], check=True, capture_output=True)
     assert sorted(listener) == targets, "and all of them answer to the host"
     listener.clear()
     tries = [f'python3 -c "{CONNECT}" {target} 80 || true' for target in targets]
@@ -92,6 +99,55 @@ def test_no_address_of_the_host_answers_to_what_a_build_or_the_engine_itself_ask
     assert not listener
 
 
+@pytest.mark.row("C1")
+def test_no_other_address_of_this_machine_answers_to_a_build_or_to_the_engine(
+    bench: Bench, listener: list[str]
+) -> None:
+    """An app's container, the port of Consul, and the host by IPv6."""
+    listener.clear()
+    with (
+        container() as app,
+        socket.create_server(("::", CONSUL), family=socket.AF_INET6, dualstack_ipv6=True) as consul,
+    ):
+        places = [(app, 80), ("127.0.0.1", CONSUL), ("172.17.0.1", CONSUL), ("::1", CONSUL), *here_by_ipv6()]
+        for place in places:
+            socket.create_connection(place, 10).close()
+        tries = [f'python3 -c "{CONNECT}" {host} {port} || true' for host, port in places]
+        bench.build("RUN " + "; ".join([*tries, "grep -v ' lo$' /proc/net/if_inet6 || echo NO''IPV6"]) + "\n")
+        assert b"REACHED" not in bench.output and len(re.findall(rb"\w+Error: ", bench.output)) == len(places)
+        assert b"NOIPV6\n" in bench.output
+        for host, port in places:
+            with pytest.raises(BuildFailed, match="ADD"):
+                bench.build(f"ADD http://{f'[{host}]' if ':' in host else host}:{port}/v1/kv/?recurse /x\n")
+        consul.settimeout(0)
+        found = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                consul.accept()[0].close()
+                found += 1
+        assert found == len([port for _, port in places if port == CONSUL])
+
+
+@contextlib.contextmanager
+def container() -> Iterator[str]:
+    """Somebody's app on Docker's own network, which listens on port 80; its address."""
+    argv = ["docker", "run", "-d", "--user=0", STACK, "sh", "-c", listen("0.0.0.0", 80)]
+    id = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        with subprocess.Popen(["docker", "logs", "-f", id], stdout=subprocess.PIPE) as logs:
+            assert logs.stdout and logs.stdout.readline() == b"up\n"
+            logs.kill()
+        yield str(ENGINE.get("containers", id, "json")["NetworkSettings"]["IPAddress"])
+    finally:
+        subprocess.run(["docker", "rm", "-f", "-v", id], capture_output=True, check=True)
+
+
+def here_by_ipv6() -> list[tuple[str, int]]:
+    """Global addresses of this host, where it has any."""
+    links = json.loads(subprocess.run(["ip", "-j", "-6", "addr"], capture_output=True, check=True).stdout)
+    return [(a["local"], CONSUL) for li in links for a in li["addr_info"] if a["scope"] == "global"]
+
+
 def test_no_way_to_say_an_address_reaches_the_host(bench: Bench, listener: list[str]) -> None:
     listener.clear()
     with pytest.raises(BuildFailed, match="ADD"):
@@ -100,6 +156,9 @@ def test_no_way_to_say_an_address_reaches_the_host(bench: Bench, listener: list[
         bench.build({"Dockerfile": b"FROM 127.0.0.1:80/x\n"})
     with pytest.raises(BuildFailed, match="base image"):
         bench.build({"Dockerfile": f"ARG U=10.211.{WORKER}.1:80/x\nFROM $U\n".encode()})
+    for way in ("localhost", "127.1", "0x7f000001", "2130706433", "0", "[::ffff:127.0.0.1]"):
+        with pytest.raises(BuildFailed, match="ADD"):
+            bench.build(f"ADD http://{way}/ /x\n")
     assert not listener
 
 

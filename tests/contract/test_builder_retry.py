@@ -88,7 +88,7 @@ def build(engine: Losing, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     said: list[bytes] = []
     api = Engine(Path(str(engine.server_address)))
 
-    def warm() -> threading.Thread:
+    def warm(_: object) -> threading.Thread:
         made = threading.Thread()
         made.start()
         return made
@@ -99,7 +99,8 @@ def build(engine: Losing, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
 
     cgroups = Cgroups(f"octo-t{WORKER}-lost")
     place = SimpleNamespace(engine=api, use=use, prewarm=warm, folder=folder, cgroups=cgroups)
-    place.free, place.store, place.root = lambda: 9 * GB, lambda: None, lambda: Path("/")
+    place.free, place.room = lambda: 9 * GB, lambda: (9 * GB, 1_000_000)
+    place.store, place.root = lambda: None, lambda: Path("/")
     builder = DockerBuilder(api, place, instance="octo-t", mode="classic")  # type: ignore[arg-type]
     monkeypatch.setattr("octo.adapters.builder_docker.caches.Caches.own", lambda *_: {})
     monkeypatch.setattr("octo.adapters.builder_docker.hand_over", lambda image, *_: image)

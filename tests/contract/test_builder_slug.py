@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,17 @@ def test_a_slug_that_unpacks_to_too_much_is_refused_before_the_engine_sees_it(bu
     assert len(bomb) < MB
     with pytest.raises(BuildFailed, match="unpacks to more than 8 MB, the limit"):
         builder.compose(SPEC, [gzip.compress(slug({"app/x": bytes(20 * MB)}))])
+
+
+@real_ones
+@pytest.mark.parametrize("name", ["app/{}", "app/" + "{0}/" * 40 + "x"], ids=["files", "folders that nobody named"])
+def test_a_slug_of_too_many_files_is_refused_before_the_engine_sees_it(builder: Builder, name: str) -> None:
+    """Whoever builds can send any tar as his slug: a few kilobytes may ask for all files that a disk can have."""
+    many = slug({name.format(number): b"" for number in range(100)})
+    with pytest.raises(BuildFailed, match="holds more than 99 files and folders, the limit") as refused:
+        builder.compose(replace(SPEC, files=99), [gzip.compress(many)])
+    assert "octo limits:set APP files=500000" in refused.value.hint
+    builder.compose(replace(SPEC, files=100 * 42), [many])
 
 
 @real_ones

@@ -69,7 +69,7 @@ def test_the_official_reader_is_not_fetched_either_and_the_build_goes_on(bench: 
 def test_what_needs_buildkit_says_so_where_there_is_none(bench: Bench, lines: str) -> None:
     with pytest.raises(BuildFailed, match=r"line 3 \(.*\) needs BuildKit") as caught:
         bench.build(lines)
-    assert "Docker 23" in caught.value.hint
+    assert "Docker 26" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 """Images from one engine to another: whole or only what is new, and a layer's files read whatever they are."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from octo.errors import BuildFailed
-from octo.images.layers import Store, chain_ids, hand_over
-from tests.contract.docker_parts import ENGINE, STACK, WORKER, image, need_stack
+from octo.images.layers import Store, base_layer, chain_ids, hand_over
+from tests.contract.docker_parts import ENGINE, STACK, WORKER, image, need_stack, tar
 from tests.contract.engine_parts import place
 
 BASE = f"octo-t{WORKER}-ho/base:1"
@@ -30,7 +34,8 @@ def test_a_layer_is_made_again_to_the_byte() -> None:
         for diff, chain in zip(layers[1:], list(chain_ids(layers))[1:], strict=True):
             data = b"".join(store.layer(chain))
             assert "sha256:" + hashlib.sha256(data).hexdigest() == diff
-            assert len(data) == store.size(chain)
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                assert store.size(chain) == (len(data), len(tar.getmembers()))
         assert len(layers) > 1
 
 
@@ -81,7 +86,7 @@ def test_headers_and_files_are_put_together_in_order(tmp_path: Path) -> None:
     (diff / "folder/b").write_bytes(b"b")
     Path(os.fsdecode(bytes(diff) + b"/folder/\xff")).write_bytes(b"xy")
     assert b"".join(store.layer(CHAIN)) == b"HEADabcxybabc"
-    assert store.size(CHAIN) == 13
+    assert store.size(CHAIN)[0] == 13
 
 
 @pytest.mark.parametrize(
@@ -130,3 +135,49 @@ def test_a_layer_of_another_content_is_refused_by_who_gets_it(monkeypatch: pytes
         with pytest.raises(BuildFailed, match="the engine refused it"):
             hand_over(id, BASE, BASE, ENGINE, store, target, engine.store())
         assert target.find("images", BASE, "json") is None
+
+
+def test_the_lowest_layer_is_there_before_the_image_and_leaves_no_name_of_its_own() -> None:
+    base, meanwhile = f"{BASE}-scratch", f"octo-t{WORKER}-ho/arriving:1"
+    with place() as engine, engine.use() as target, scratch(base):
+        found = ENGINE.get("images", base, "json")
+        theirs, ours = Store.of(ENGINE), engine.store()
+        assert theirs and ours
+        try:
+            for _ in range(2):  # the second time it is there
+                with base_layer(found["Id"], meanwhile, theirs, target, ours):
+                    assert ours.has(found["RootFS"]["Layers"][0])
+                    assert hand_over(found["Id"], base, base, ENGINE, theirs, target, ours) == found["Id"]
+            assert not [i for i in target.get("images", "json") if meanwhile in (i.get("RepoTags") or ())]
+            assert target.get("images", base, "json")["RootFS"] == found["RootFS"]
+        finally:
+            target.delete("images", base)
+
+
+def test_a_lowest_layer_that_cannot_be_read_is_no_reason_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, meanwhile = f"{BASE}-scratch", f"octo-t{WORKER}-ho/arriving:1"
+    with place() as engine, engine.use() as target, scratch(base):
+        found = ENGINE.get("images", base, "json")
+        theirs, ours = Store.of(ENGINE), engine.store()
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "layer", lambda *_: iter([b"no tar"]))
+            with base_layer(found["Id"], meanwhile, theirs, target, ours):
+                assert ours and not ours.has(found["RootFS"]["Layers"][0])
+        with base_layer(found["Id"], meanwhile, None, target, ours):
+            assert target.find("images", meanwhile, "json") is None
+
+
+@contextlib.contextmanager
+def scratch(ref: str) -> Iterator[None]:
+    """An image of one layer that no engine has."""
+    stream = ENGINE.upload(
+        "images", "create", query={"fromSrc": "-", "repo": ref.partition(":")[0], "tag": "1-scratch"}
+    )
+    stream.send([tar({"file": os.urandom(9999)})])
+    stream.answer()
+    list(stream.lines())
+    stream.close()
+    try:
+        yield
+    finally:
+        ENGINE.delete("images", ref)

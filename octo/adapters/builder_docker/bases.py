@@ -11,7 +11,7 @@ from octo.buildengine.engine import BuildEngine
 from octo.engine import Engine
 from octo.errors import NotFound, OctoError, Unavailable
 from octo.images.dockerfile import check_triggers, repository
-from octo.images.layers import Store, hand_over
+from octo.images.layers import Store, base_layer, hand_over
 from octo.images.log import ClassicLog, failed, no_base
 from octo.images.watch import Watch
 from octo.model import shown
@@ -68,7 +68,9 @@ class Bases:
                 return
             show(f"Taking {image} over from this server\n".encode())
             name, _, tag = image.rpartition(":")
-            new = hand_over(id, image, image, self._main, Store.of(self._main), engine, self._place.store())
+            theirs, ours = Store.of(self._main), self._place.store()
+            with base_layer(id, f"{SEEN}:arriving-{self._instance}", theirs, engine, ours):
+                new = hand_over(id, image, image, self._main, theirs, engine, ours)
             engine.post("images", new, "tag", query={"repo": SEEN, "tag": seen.partition(":")[2]})
             engine.post("images", new, "tag", query={"repo": name, "tag": tag})
             if there and there["Id"] != new:

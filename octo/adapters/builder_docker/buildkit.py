@@ -99,6 +99,6 @@ class Modern:
         """
         return {
             **{k: v for k, v in job.spec.args.items() if not k.startswith("BUILDKIT_")},
-            "BUILDKIT_CACHE_MOUNT_NS": self._caches.secret(job.spec.app, "mounts"),
-            "BUILDKIT_SANDBOX_HOSTNAME": self._caches.secret(job.spec.app, "host"),
+            "BUILDKIT_CACHE_MOUNT_NS": self._caches.secret(job.spec.app, f"mounts/{job.word}"),
+            "BUILDKIT_SANDBOX_HOSTNAME": self._caches.secret(job.spec.app, f"host/{job.word}"),
         }

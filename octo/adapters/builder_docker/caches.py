@@ -5,12 +5,14 @@ of the same layers, but of other ids, as their descriptions differ by one word. 
 on them, hold a secret: no Dockerfile can name another app's. BuildKit's cache is told apart by the same secret.
 """
 
+import calendar
 import contextlib
 import hashlib
 import hmac
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -130,6 +132,38 @@ class Caches:
         family = self._family(repository) if dangling else {}
         return [i["Id"] for i in dangling if i["Id"] in family]
 
+    def forget(self, app: str, records: Sequence[str]) -> bool:
+        """Remove all that is the app's; whether nothing is left. records: as of BuildKit."""
+        names = self.names(app)
+        for name in names:
+            if ":from-" not in name:  # by these its layers are known
+                self.remove(name)
+        before: set[str] = set()
+        while (leaves := set(self._leaves(self.repository(app)))) != before:
+            before = leaves
+            for image in leaves:
+                self.remove(image)
+        if not leaves:
+            self._prune(records)
+            for name in names:
+                self.remove(name)
+        return not self.names(app)
+
+    def records(self, since: float) -> Sequence[str]:
+        """BuildKit's records that were made since then, in seconds since the epoch."""
+        found = self._engine.get("system", "df", query={"type": "build-cache"}).get("BuildCache") or ()
+        return [str(r["ID"]) for r in found if _seconds(r["CreatedAt"]) >= since]
+
+    def _prune(self, records: Sequence[str]) -> None:
+        """Remove records, the last of each chain first. One that others have built on is theirs by now, and stays."""
+        left, gone = set(records) & set(self.records(0) if records else ()), True
+        while left and gone:
+            gone = False
+            for record in sorted(left):
+                query = {"all": True, "filters": {"id": [f"^{record}$"]}}
+                gone = bool(self._engine.post("build", "prune", query=query)["CachesDeleted"]) or gone
+            left &= set(self.records(0))
+
     def remove(self, ref: str) -> None:
         with contextlib.suppress(OctoError):
             self._engine.delete("images", ref)
@@ -177,6 +211,12 @@ class Caches:
                     fresh.unlink()
             self._key = file.read_bytes()
         return self._key
+
+
+def _seconds(stamp: str) -> float:
+    """Since the epoch, of "2026-11-21T16:03:14.482441914Z"."""
+    whole = calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
+    return whole + float("0" + stamp[19:].rstrip("Z"))
 
 
 def _short(id: str) -> str:

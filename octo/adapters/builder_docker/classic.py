@@ -9,6 +9,7 @@ from octo.adapters.builder_docker.caches import Caches
 from octo.adapters.builder_docker.parts import Job, LostLayer, Squeezed
 from octo.engine import Engine
 from octo.errors import OctoError, Unavailable
+from octo.images.context import NAME
 from octo.images.log import ClassicLog, classic_failure, refused
 from octo.images.watch import LOST, feed, thread
 from octo.ports import Strike
@@ -50,6 +51,7 @@ class Classic:
         hard = max(FILES, limits.open_files)
         return {
             "t": name,
+            "dockerfile": job.dockerfile,
             "rm": True,
             "forcerm": True,
             "memory": limits.memory,
@@ -79,7 +81,7 @@ class Classic:
         if isinstance(error, Unavailable):
             return error
         if error:
-            return refused(error.message)
+            return refused(error.message.replace(f"({job.dockerfile})", f"({NAME})"))
         if not log.error:
             return Unavailable("cannot finish the build: the Docker engine hung up in the middle of it")
         return classic_failure(log, job.spec, self._strike(job, log, began))

@@ -16,7 +16,8 @@ class Job:
     """One try of a build.
 
     group: the name of its control group. files: the tar, from the beginning each time. names: what the engine is told
-    in place of the Dockerfile's own names of images.
+    in place of the Dockerfile's own names of images. dockerfile: which of the files is the one to build from.
+    word: another one when the app's cache was emptied.
     """
 
     spec: BuildSpec
@@ -25,6 +26,8 @@ class Job:
     watch: Watch
     files: Callable[[], Iterable[bytes]]
     names: Mapping[str, str]
+    dockerfile: str
+    word: str
 
 
 class LostLayer(OctoError):

@@ -40,7 +40,7 @@ class Room:
 
     @contextlib.contextmanager
     def watched(self, spec: BuildSpec, group: Group, watch: Watch) -> Iterator[Usage]:
-        usage = Usage(self._place, group, spec.limits, self._place.free())
+        usage = Usage(self._place, group, spec.limits, *self._place.room())
         with self._lock:
             self._running.append(usage)
             if len(self._running) > 1:

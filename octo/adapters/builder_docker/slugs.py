@@ -18,7 +18,7 @@ from typing import IO, Any
 from octo.engine import Engine
 from octo.errors import BuildFailed, NotFound, OctoError
 from octo.images.layers import Layer, Store, archive, load
-from octo.images.tarwalk import FILE, FOLDER, HARD_LINK, LINK, Member, Walk
+from octo.images.tarwalk import FILE, FOLDER, HARD_LINK, LINK, Member, Tally, Walk
 from octo.ports import SlugSpec
 from octo.specs import MB
 from octo.stack.tree import APP_UID
@@ -26,6 +26,7 @@ from octo.stack.tree import APP_UID
 CHUNK = 1024 * 1024  # bytes
 GZIP = b"\x1f\x8b"
 KINDS = (FILE, FOLDER, HARD_LINK, LINK)
+_LEAVE_OUT = "Leave files out by .slugignore, or ask the operator: octo limits:set {} {}"
 # The shell becomes the command, whose words follow: "$@" is what CMD, or the process type, says.
 START = 'for f in /app/.profile.d/*.sh; do if [ -r "$f" ]; then . "$f"; fi; done; exec "$@"'
 
@@ -56,7 +57,7 @@ class Slugs:
                 f'cannot make the image: there is no stack "{spec.stack}"', hint="Build it: octo stack:build"
             )
         with tempfile.TemporaryFile(prefix="octo-slug-") as file:
-            ready = _unpacked(slug, file, spec.most or self._most, spec.name)
+            ready = _unpacked(slug, file, spec.most or self._most, spec)
             if Store.of(self._engine):
                 return self._loaded(spec, stack, ready)
             return self._committed(spec, name, ready)
@@ -106,14 +107,14 @@ def _runtime(stack: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _unpacked(slug: Iterable[bytes], file: IO[bytes], most: int, name: str) -> _Slug:
-    digest, walk, size = hashlib.sha256(), Walk(_check), 0
+def _unpacked(slug: Iterable[bytes], file: IO[bytes], most: int, spec: SlugSpec) -> _Slug:
+    digest, walk, size = hashlib.sha256(), Walk(_Check(spec)), 0
     for chunk in _with_home(_plain(slug)):
         size += len(chunk)
         if size > most:
             raise BuildFailed(
                 f"cannot make the image: the slug unpacks to more than {most // MB} MB, the limit",
-                hint=f"Leave files out by .slugignore, or ask the operator: octo limits:set {name} disk=4G",
+                hint=_LEAVE_OUT.format(spec.name, "disk=4G"),
             )
         digest.update(chunk)
         walk.feed(chunk)
@@ -163,13 +164,25 @@ def _not_gzip() -> BuildFailed:
     return BuildFailed("cannot make the image: the slug is no whole gzip file")
 
 
-def _check(member: Member) -> None:
-    parts = member.name.removeprefix(b"./").rstrip(b"/").split(b"/")
-    if parts in ([b"."], [b""]):
-        return
-    if parts[0] != b"app" or b".." in parts or (member.kind not in KINDS):
-        name = member.name.decode("utf-8", "replace")
-        raise BuildFailed(f"cannot make the image: {name!r} in the slug is not a file, folder or link under app/")
+class _Check:
+    """Looks at one member after the other. A tiny slug can hold more files than a host's disk has room for."""
+
+    def __init__(self, spec: SlugSpec) -> None:
+        self._spec, self._tally = spec, Tally()
+
+    def __call__(self, member: Member) -> None:
+        found = self._tally.add(member.name)
+        if found > (self._spec.files or found):
+            raise BuildFailed(
+                f"cannot make the image: the slug holds more than {self._spec.files} files and folders, the limit",
+                hint=_LEAVE_OUT.format(self._spec.name, "files=500000"),
+            )
+        parts = member.name.removeprefix(b"./").rstrip(b"/").split(b"/")
+        if parts in ([b"."], [b""]):
+            return
+        if parts[0] != b"app" or b".." in parts or (member.kind not in KINDS):
+            name = member.name.decode("utf-8", "replace")
+            raise BuildFailed(f"cannot make the image: {name!r} in the slug is not a file, folder or link under app/")
 
 
 def _put_archive(engine: Engine, container: str, chunks: Iterable[bytes]) -> None:

@@ -13,7 +13,7 @@ from octo.ports import Limits, Strike
 from octo.sandbox.cgroups import Group
 from octo.specs import MB
 
-TIGHT = 64 * MB  # with less left than that, somebody may have been refused
+TIGHT, SCARCE = 64 * MB, 1000  # with fewer bytes or files left than that, somebody may have been refused
 
 
 @dataclass
@@ -26,10 +26,11 @@ class Usage:
     place: BuildEngine
     group: Group
     limits: Limits
-    free: int  # bytes there were when it began
+    free: int  # bytes there were room for when it began
+    files: int  # and files
     alone: bool = True
     squeezed: bool = False  # the disk was full, and it was not this build that had filled it
-    full: bool = False  # it has written more than it may
+    full: Strike | None = None  # it has written more than it may
     oom: int = 0
     forks: int = 0
     layers: Callable[[], int] | None = None
@@ -40,14 +41,15 @@ class Usage:
         self._mark()
         self.note()
         try:
-            free = self.place.free()
+            free, files = self.place.room()
         except (OSError, OctoError):  # the engine has ended: the build hears of it by itself
             return None
         if self.free - free > self.limits.disk and self._own() > self.limits.disk:
-            self.full = True
-            return Strike.DISK
-        self.squeezed = self.squeezed or free < TIGHT
-        return None
+            self.full = Strike.DISK
+        elif self.files - files > self.limits.files and sum(_taken(t)[1] for t in self._tops()) > self.limits.files:
+            self.full = Strike.FILES
+        self.squeezed = self.squeezed or (self.full is None and (free < TIGHT or files < SCARCE))
+        return self.full
 
     def note(self) -> None:
         """A step's events go with its own group, so they are gathered while it runs."""
@@ -58,7 +60,7 @@ class Usage:
         """The limit that a failed build ran into. killed: its last step was, which a full memory explains."""
         self.note()
         if self.full:
-            return Strike.DISK
+            return self.full
         peak = self._number("memory.max_usage_in_bytes") or self._number("memory.peak")
         if self.oom or (killed and peak > self.limits.memory - MB):  # the count of refusals goes with the step's group
             return Strike.MEMORY
@@ -76,10 +78,13 @@ class Usage:
         """Bytes that this build has written: what its processes write now, and the layers behind it."""
         if self.layers is None and self.alone:
             return self.free
-        root = self.place.root()
-        tops = {top for pid in self.group.processes() for top in _upper(pid)}
         made = self.layers() if self.layers else 0
-        return made + sum(_taken(root / top.lstrip("/")) for top in tops)
+        return made + sum(_taken(top)[0] for top in self._tops())
+
+    def _tops(self) -> set[Path]:
+        """The folders with what its processes write now."""
+        root = self.place.root()
+        return {root / top.lstrip("/") for pid in self.group.processes() for top in _upper(pid)}
 
     def _mark(self) -> None:
         """When the host itself runs out of memory, builds go first; what they start from now on has it from them."""
@@ -99,11 +104,12 @@ def _upper(pid: int) -> Iterator[str]:
                 yield from (o.removeprefix("upperdir=") for o in words[-1].split(",") if o.startswith("upperdir="))
 
 
-def _taken(top: Path) -> int:
-    """Bytes of all files below; no link is followed."""
-    blocks = 0
-    for _, _, files, folder in os.fwalk(top, follow_symlinks=False, onerror=None):
+def _taken(top: Path) -> tuple[int, int]:
+    """Bytes of all files below, and how many files and folders there are; no link is followed."""
+    blocks, number = 0, 0
+    for _, folders, files, folder in os.fwalk(top, follow_symlinks=False, onerror=None):
+        number += len(folders) + len(files)
         for name in files:
             with contextlib.suppress(OSError):
                 blocks += os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks
-    return blocks * 512
+    return blocks * 512, number

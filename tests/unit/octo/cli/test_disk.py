@@ -139,7 +139,8 @@ def test_a_purge_empties_the_build_cache_of_one_app(run: Run, stage: Stage, comm
     stage.world.blobs.put("caches/0123456789ab.tgz", [b"x"])
     assert run(command, "shop", user=True) == (0, "Emptied the build cache of shop: 5.\n", "")
     assert stage.world.blobs.list("caches/") == ["caches/0123456789ab.tgz"]
-    assert run(command, "shop") == (0, "The build cache of shop was empty.\n", "")
+    assert stage.world.ports.builder.forgotten == [stage.app.id], "and what a Dockerfile left"
+    assert run(command, "shop") == (0, "Emptied the build cache of shop.\n", "")
 
 
 # --- an app that goes, a build that goes ---
@@ -153,6 +154,7 @@ def test_an_app_that_is_destroyed_takes_its_blobs_along(stage: Stage) -> None:
         world.blobs.put(name, [b"x"])
     world.changes.destroy(world.there(), user=None)
     assert world.blobs.list("") == ["slugs/other.tgz"]
+    assert world.ports.builder.forgotten == [app.id]
 
 
 def test_a_slug_goes_with_its_image(stage: Stage) -> None:

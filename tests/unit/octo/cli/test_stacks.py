@@ -32,7 +32,10 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     used: set[str] = set()
     stacks, world = FakeStacks(used=lambda: used), World()
     octo = SimpleNamespace(
-        catalog=world.catalog, ports=SimpleNamespace(stacks=stacks), settings=SimpleNamespace(stack="octo")
+        catalog=world.catalog,
+        ports=SimpleNamespace(stacks=stacks),
+        settings=SimpleNamespace(stack="octo"),
+        builds=SimpleNamespace(warm_stack=lambda: None),
     )
     access, path = Access(world.catalog), tmp_path / "api.sock"
     with serving({path: application(octo, access, {})}):

@@ -190,3 +190,21 @@ def test_whatever_is_in_it_only_names_with_a_tag_are_sent(text: str) -> None:
         return
     for image in found.images:
         assert ":" in image or "@" in image
+
+
+@pytest.mark.parametrize(
+    ("top", "left"),
+    [
+        ("# escape=`\n", "# escape=`\n"),
+        ("#escape=\\\n", "#escape=\\\n"),
+        ("#  Escape = `\n", "# escape=`\n"),
+        ("# escape=`\n# escape=\\\n", "#\n#\n"),
+        ("# escape=\\\n# escape=`\n", "# escape=`\n#\n"),
+        ("# syntax=docker/dockerfile:1\n# escape=`\n", "# escape=`\n#\n"),
+        ("# check=skip=all\n# said\n# syntax=evil\n", "#\n# said\n#\n"),
+        ("# said\nARG X=a\n", "# said\nARG X=a\n"),
+    ],
+)
+def test_buildkit_gets_the_text_as_it_was_pushed_but_for_lines_that_mean_something_to_it(top: str, left: str) -> None:
+    rest = "FROM ${X:-a}\nCOPY --from=b /x /y\n"
+    assert recipe(top + rest).plain.decode() == left + rest

@@ -7,7 +7,7 @@ import pytest
 
 from octo.errors import BuildFailed
 from octo.images.context import Files
-from octo.images.tarwalk import Member, Walk
+from octo.images.tarwalk import Member, Tally, Walk
 from tests.contract.docker_parts import tar
 
 LONG = "d/" * 120 + "x"
@@ -67,6 +67,22 @@ def test_what_is_no_whole_tar_is_refused(data: bytes) -> None:
         walked(data)
 
 
+@pytest.mark.parametrize(
+    ("names", "number"),
+    [
+        ([b"app/", b"app/a", b"app/d/", b"app/d/x", b"app/d/y", b"app/e"], 6),
+        ([b"./app", b"./app/d//x"], 3),
+        ([b"a/b/c/d", b"a/b/c/e", b"a/f/g"], 7),
+        ([b"a", b"a", b"a"], 3),
+        ([b"d/" * 500 + b"x", b"e/" * 500 + b"x"], 1002),
+        ([b""], 1),
+    ],
+)
+def test_folders_that_nobody_named_are_counted_with_what_lies_in_them(names: list[bytes], number: int) -> None:
+    tally = Tally()
+    assert [tally.add(name) for name in names][-1] == number
+
+
 def dockerfile(files: dict[str, bytes | str]) -> bytes:
     with Files([tar(files)], 1 << 20) as kept:
         return kept.dockerfile()
@@ -95,7 +111,7 @@ def test_no_dockerfile_is_told_in_the_old_words() -> None:
 def test_what_is_sent_ends_with_the_text_that_was_checked() -> None:
     with Files([tar({"Dockerfile": b"old", "b": b"2"})], 1 << 20) as kept:
         for _ in range(2):
-            whole = b"".join(kept.chunks(b"new"))
+            whole = b"".join(kept.chunks({"Dockerfile": b"new"}))
             with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
                 assert [m.name for m in archive] == ["Dockerfile", "b", "Dockerfile"]
                 last = archive.extractfile(archive.getmembers()[-1])

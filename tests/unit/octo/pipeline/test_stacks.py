@@ -71,6 +71,9 @@ class Kitchen:
         )
         return self._builds.build(order, [b"tar"], FakeConsole())
 
+    def stack_made(self) -> None:
+        self._builds.warm_stack()
+
     def _act(self, spec: SandboxSpec, streams: Streams) -> int:
         self.sandboxed.append(spec)
         while os.read(streams.stdin, 4096):
@@ -118,6 +121,16 @@ def built(catalog: Catalog, app: App, number: int, stack: str, status: BuildStat
         release = Release(app.id, number, build.image, number + 0.5, build=build.id, status=ReleaseStatus.LIVE)
         catalog.store.put_many([release_write(release), app_write(replace(app, live=number))])
     return build
+
+
+def test_a_stack_is_taken_over_ahead_only_where_dockerfiles_are_built(stood: Stood, catalog: Catalog, app: App) -> None:
+    kitchen = Kitchen(stood, catalog)
+    catalog.save_build(replace(built(catalog, app, 1, "octo-1"), buildpack="x"))
+    kitchen.stack_made()
+    assert stood.builder.warmed == 0
+    built(catalog, app, 2, "")
+    kitchen.stack_made()
+    assert stood.builder.warmed == 1
 
 
 def test_what_nothing_was_built_on_is_not_needed(catalog: Catalog, app: App) -> None:
