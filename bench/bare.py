@@ -40,8 +40,8 @@ class Bare:
         sockets = self._folder / "sockets"
         sockets.mkdir(mode=0o711, exist_ok=True)
         text = re.sub(r"\S+ run/octo ", f"{sockets} run/octo ", config.read_text())
-        # The parent is octo's own: what runs in it has little weight on a busy machine.
-        lines = [re.sub(r"-build/\w+/", f"-build/{name}/", line) for line in text.splitlines()]
+        # The parent is octo's own: its weight counts on a busy machine.
+        lines = [re.sub(r"-receive/\w+/", f"-receive/{name}/", line) for line in text.splitlines()]
         lines += _limits(self._limits)
         if filtered:
             rules = self._folder / f"{name}.seccomp"
@@ -83,9 +83,9 @@ class Bare:
         return lambda: first_byte(argv, dict(os.environ))
 
     def _parent(self) -> str:
-        """Octo's own group, whose little weight counts on a busy machine."""
+        """Octo's own group, whose weight counts on a busy machine."""
         slices = engine.docker("info", "-f", "{{.CgroupDriver}}") == "systemd"
-        return f"{self._name}build.slice" if slices else f"/{self._name}-build"
+        return f"{self._name}receive.slice" if slices else f"/{self._name}-receive"
 
 
 def first_byte(argv: Sequence[str], env: Mapping[str, str]) -> float:

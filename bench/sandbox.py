@@ -94,7 +94,7 @@ def adapter(kind: str, folder: Path, instance: str, image: str) -> Iterator[Star
 
 
 def _sweep(folder: Path, instance: str) -> None:
-    groups = Cgroups(f"{instance}-build")
+    groups = Cgroups(f"{instance}-receive", little=False)
     for name in groups.list():
         groups.group(name).remove()
     groups.remove()

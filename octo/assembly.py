@@ -125,5 +125,6 @@ class Octo:
         self.ports.builder.sweep()
         self.ports.builder.clear()
         self.network.clear()
-        Cgroups(f"{self.settings.instance}-build").remove()
+        for kind in ("build", "receive"):
+            Cgroups(f"{self.settings.instance}-{kind}").remove()
         self.ports.runtime.clear()

@@ -31,7 +31,7 @@ class DockerKind:
             made = self._engine.post("containers", "create", body=body, query=query)
             try:
                 self._engine.post("containers", made["Id"], "start")
-                group = self._group(made["Id"], cell)
+                group = self._group(made["Id"], spec, cell)
             except BaseException:
                 self.remove(spec.id)
                 raise
@@ -68,15 +68,19 @@ class DockerKind:
         found = self._engine.find("containers", self._name(id), "json")
         return bool(found and found["State"]["Running"])
 
-    def _group(self, container: str, cell: Cell) -> Group:
+    def _group(self, container: str, spec: SandboxSpec, cell: Cell) -> Group:
         if not self._slices:
             return cell.group
-        return self._host.cgroups.adopt(self._engine.get("containers", container, "json")["State"]["Pid"])
+        pid = self._engine.get("containers", container, "json")["State"]["Pid"]
+        return self._host.cgroups(build=spec.build).adopt(pid)
 
     def _name(self, id: str) -> str:
         if not ID.fullmatch(id):
             raise ValueError(f"BUG: {id!r} is no sandbox id")
         return f"{self._host.instance}-rx-{id}"
+
+    def _slice(self, spec: SandboxSpec) -> str:
+        return f"{self._host.instance}{'build' if spec.build else 'receive'}.slice"
 
     @cached_property
     def _slices(self) -> bool:
@@ -116,7 +120,7 @@ class DockerKind:
         limits = spec.limits
         return {
             "OomScoreAdj": 500,
-            "CgroupParent": f"{self._host.instance}build.slice" if self._slices else cell.group.name,
+            "CgroupParent": self._slice(spec) if self._slices else cell.group.name,
             "Memory": limits.memory,
             "MemorySwap": limits.memory,
             "NanoCpus": int(limits.cpus * 1e9),

@@ -97,11 +97,12 @@ class Calls:
             console.result(f"Already live as v{live.version}: {self._receiver.url(self._push.app)}")
             return "exit 0"
         self._expected, self._push.ref = verdict.commit, verdict.ref
-        return f"build {verdict.commit} {self._receiver.files}"
+        app = self._push.app
+        return f"build {verdict.commit} {int(app.limits.get('files', self._receiver.files))} {app.name}"
 
     def _build(self, body: Body, console: Console) -> str:
         source = _parsed(Source, body.line(HEAD_LIMIT))
-        if source.commit != self._expected:
+        if not self._expected or source.commit != self._expected:
             raise OctoError("cannot build: that is not the commit that came in")
         self._receiver.make(self._push, self._order(source), body.chunks(), console)
         return "exit 0"

@@ -1,6 +1,6 @@
 """One command over the SSH door: its streams to octod and back, its exit code to the client.
 
-octod gets three pipes and a connection of its own, as if gitreceive had called; a client that goes away closes that
+octod gets three streams and a connection of its own, as if gitreceive had called; a client that goes away closes that
 connection, which tells octod to cancel.
 """
 
@@ -102,12 +102,12 @@ def _ask(channel: Any, octod: Octod, asked: command.Git | command.Command, messa
 
 
 def _hand_over(octod: Octod, message: bytes) -> tuple[socket.socket, int, int, int]:
-    """Give octod the request and three pipes; return the connection and our ends. Raises OSError."""
-    pipes: list[int] = []
+    """Give octod the request and three streams; return the connection and our ends. Raises OSError."""
+    ends: list[int] = []
     try:
-        for _ in range(3):
-            pipes += os.pipe()
-        stdin, to_stdin, stdout, to_stdout, stderr, to_stderr = pipes
+        for way in (_one_way, os.pipe, os.pipe):
+            ends += way()
+        stdin, to_stdin, stdout, to_stdout, stderr, to_stderr = ends
         control = octod.call()
         try:
             wire.send(control, message, [stdin, to_stdout, to_stderr])
@@ -115,12 +115,23 @@ def _hand_over(octod: Octod, message: bytes) -> tuple[socket.socket, int, int, i
             control.close()
             raise
     except BaseException:
-        wire.close(pipes)
+        wire.close(ends)
         raise
     wire.close([stdin, to_stdout, to_stderr])
     control.settimeout(None)
     os.set_blocking(to_stdin, False)
     return control, to_stdin, stdout, stderr
+
+
+def _one_way() -> tuple[int, int]:
+    """Make a stream of sockets, as sshd does: its reading and its writing end.
+
+    git reads 4 KB at a time, and a full pipe wakes its writer for each of them; a socket waits until it is nearly
+    empty. Measured with 300 MB: 1.8 s of CPU here in place of 2.3, and 0.2 less in git.
+    """
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    writer.shutdown(socket.SHUT_RD)  # nothing comes back on it: who writes to its stdin fails, and does not wait
+    return reader.detach(), writer.detach()
 
 
 def _feed(channel: Any, to_stdin: int, control: socket.socket) -> None:

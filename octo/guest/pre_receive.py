@@ -4,7 +4,7 @@
 Four calls over the receiver's own Unix socket, each to a URL that works once (the environment has them):
 CALLBACK_URL <- the refs, -> what to build; BUILD_PUT_URL <- the files, -> the build's output;
 BUILD_CALLBACK_URL <- how it ended; ROUTE_URL -> the deploy's output. Each answer is text for the pusher and, last,
-a NUL and the verdict: "exit N" or "build COMMIT FILES" (how many it may hold).
+a NUL and the verdict: "exit N" or "build COMMIT FILES APP" (how many it may hold, and the app's name).
 Copied into the sandbox; standard library only.
 """
 
@@ -27,30 +27,41 @@ env = os.environ
 
 
 def main() -> int:
-    lines = sys.stdin.read().splitlines()
-    updates = [dict(zip(("old", "new", "ref"), line.split(" ", 2), strict=True)) for line in lines]
+    lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")  # a ref may hold what else ends lines in Unicode
+    words = [line.split(" ") for line in lines if line]
+    if any(len(each) != 3 or not each[2].startswith("refs/") for each in words):  # git itself looks at names later
+        print(" !     cannot take the push: it names a ref that is none", flush=True)
+        return 1
+    updates = [{"old": old, "new": new, "ref": ref} for old, new, ref in words]
     word, _, rest = call(env["CALLBACK_URL"], [json.dumps(updates).encode()]).partition(" ")
     if word != "build":
         return int(rest)
-    commit, _, files = rest.partition(" ")
-    code = build(commit, int(files))
+    code = build(*rest.split(" "))
     call(env["BUILD_CALLBACK_URL"], [json.dumps({"status": "failed" if code else "succeeded", "exit": code}).encode()])
     if code:
         return code
     return int(call(env["ROUTE_URL"], []).partition(" ")[2])
 
 
-def build(commit: str, files: int) -> int:
+def build(commit: str, files: str, app: str) -> int:
     try:
-        source = look(commit, files)
+        source = look(commit, int(files))
     except Refused as why:
         print(f" !     cannot build: {why}", flush=True)
+        return 1
+    except TooMany:
+        print(f" !     cannot build: the commit holds more than {files} files and folders, the limit", flush=True)
+        print(f" !     Push fewer, or ask the operator: octo limits:set {app} files={2 * int(files)}", flush=True)
         return 1
     answer = call(env["BUILD_PUT_URL"], context(json.dumps(source).encode() + b"\n", commit))
     return int(answer.partition(" ")[2])
 
 
 class Refused(Exception):
+    pass
+
+
+class TooMany(Exception):
     pass
 
 
@@ -82,7 +93,7 @@ def listed(commit: str, most: int) -> "tuple[dict[str, str], list[tuple[str, str
         *entries, rest = (rest + chunk).split(b"\0")
         count += len(entries)
         if count > most:
-            raise Refused(f"the commit holds more than {most} files and folders, the limit")
+            raise TooMany
         if len(rest) > MAX_PATH or any(len(entry) > MAX_PATH for entry in entries):
             raise Refused(f"the commit holds a path of more than {MAX_PATH} bytes")
         for entry in entries:

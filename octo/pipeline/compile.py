@@ -127,6 +127,7 @@ def _result(text: bytes) -> Compiled:
         found: Compiled = codec.build(Compiled, json.loads(text))
         if not _sound(found):
             raise TypeError
+        "".join((*found.processes, *found.processes.values(), found.buildpack)).encode()  # JSON can name half a letter
         config = {config_key(k): config_value(v) for k, v in found.config.items()}
     except (ValueError, TypeError, AttributeError, RecursionError, KeyError, Usage):
         raise BuildFailed("cannot build: the buildpack ended without saying what it built") from None
@@ -164,9 +165,8 @@ _STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
     Strike.MEMORY: lambda limits: f"it ran out of memory (limit {_bytes(limits.memory)})",
     Strike.PIDS: lambda limits: f"it ran more than {limits.pids} processes and threads at once, the limit",
     Strike.SECONDS: lambda limits: f"it was ended after {limits.seconds:g} s, the limit",
-    Strike.DISK: lambda limits: (
-        f"its disk is full (limit {_bytes(limits.disk)} and {limits.files} files, cache and downloads included)"
-    ),
+    Strike.DISK: lambda limits: f"its disk is full (limit {_bytes(limits.disk)}, cache and downloads included)",
+    Strike.FILES: lambda limits: f"it made more than {limits.files} files and folders, the limit",
     Strike.OUTPUT: lambda limits: f"it printed more than {_bytes(limits.output)}, the limit",
 }
 

@@ -16,7 +16,8 @@ from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard
 from octo.pipeline.plan import Deploy, port_of
 from octo.pipeline.routing import Routing
-from octo.ports import Console, Limits, Ports, SandboxSpec, Streams
+from octo.ports import Console, Limits, Ports, SandboxSpec, Streams, Strike
+from octo.specs import MB
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +156,12 @@ class Receiver:
 
     def _run(self, push: Push, verb: str, streams: Streams, session: Session) -> int:
         try:
-            return self.ports.sandbox.run(self._spec(push, verb, session), streams).code
+            ended = self.ports.sandbox.run(self._spec(push, verb, session), streams)
         except Unavailable as error:
             raise Unavailable(f"Problem provisioning build server: {error.message}", hint=error.hint) from error
+        if ended.strike:
+            raise _struck(ended.strike, self.limits)
+        return ended.code
 
     def hang_up(self, push: Push) -> None:
         """The pusher has gone: end what has not begun to deploy."""
@@ -224,6 +228,17 @@ class Receiver:
                 "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
             )
             console.result("Your container isn't available from the web.")
+
+
+def _struck(strike: Strike, limits: Limits) -> Unavailable:
+    """Which limit ended git, or its hook: those of receivers are the operator's settings, the same for all apps."""
+    size, most = f"{limits.memory // MB} MB", f"{limits.disk // MB} MB"
+    why, setting = {
+        Strike.MEMORY: (f"git ran out of memory (limit {size})", "push_memory_mb"),
+        Strike.SECONDS: (f"it took longer than {limits.seconds:g} s, the limit", "push_seconds"),
+        Strike.DISK: (f"the repository needs more than {most}, the limit", "push_mb"),
+    }.get(strike, (f"git met the limit of {strike.value}", "push_memory_mb"))
+    return Unavailable(f"cannot go on: {why}", hint=f"Ask the operator to raise the setting {setting}.")
 
 
 def _wait(console: Console, app: App, holder: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from octo.sandbox.cgroups import Cgroups, Group
 from octo.sandbox.loopdisk import LoopDisk
-from octo.specs import SandboxSpec
+from octo.specs import SandboxSpec, Strike
 
 ID = re.compile(r"[0-9a-f]{4,64}")
 HOSTS = "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost\n"
@@ -32,7 +32,7 @@ class Cell:
     folder: Path
     group: Group
     disk: LoopDisk
-    filled: bool = field(default=False)  # the disk was full at some time
+    filled: Strike | None = field(default=None)  # of what the disk was full at some time
 
     @property
     def app(self) -> str:
@@ -42,9 +42,10 @@ class Cell:
         except OSError:
             return ""
 
-    def looked(self) -> bool:
-        """Whether the disk is full, or was when this was asked before: who meets a full disk often tidies up."""
-        self.filled = self.filled or (self.disk.image.exists() and self.disk.full())
+    def looked(self) -> Strike | None:
+        """Of what the disk is full, or was when this was asked before: who meets a full disk often tidies up."""
+        if self.filled is None and self.disk.image.exists():
+            self.filled = self.disk.full()
         return self.filled
 
     def remove(self) -> None:
@@ -56,8 +57,10 @@ class Cell:
 
 
 class Cells:
-    def __init__(self, folder: Path, cgroups: Cgroups, user: int) -> None:
-        self._folder, self._cgroups, self._user = folder, cgroups, user
+    """builds, receivers: where the control groups of each are."""
+
+    def __init__(self, folder: Path, builds: Cgroups, receivers: Cgroups, user: int) -> None:
+        self._folder, self._builds, self._receivers, self._user = folder, builds, receivers, user
 
     def make(self, spec: SandboxSpec) -> Cell:
         """Raises Unavailable."""
@@ -67,7 +70,7 @@ class Cells:
         cell.folder.mkdir(mode=0o711)
         (cell.folder / _APP).write_text(spec.app)
         try:
-            self._cgroups.make(spec.id, spec.limits)
+            cell.group = (self._builds if spec.build else self._receivers).make(spec.id, spec.limits)
             if folders(spec):
                 cell.disk.make(spec.limits.disk, spec.limits.files, folders(spec), self._user)
         except BaseException:
@@ -80,7 +83,8 @@ class Cells:
         if not ID.fullmatch(id):
             raise ValueError(f"BUG: {id!r} is no sandbox id")
         folder = self._folder / id
-        return Cell(id, folder, self._cgroups.group(id), LoopDisk(folder))
+        groups = self._receivers if id in self._receivers.list() else self._builds
+        return Cell(id, folder, groups.group(id), LoopDisk(folder))
 
     def list(self) -> Sequence[str]:
         """The ids of all that are there, run or not."""

@@ -1,4 +1,4 @@
-"""The control groups that octo makes: a parent with little weight, and one group below it for each sandbox or build.
+"""The control groups that octo makes: parents, of little weight or not, and a group below for each sandbox or build.
 
 Version 1 and version 2. What runs in a group may have groups of its own below (LXC's, Docker's): limits are set on the
 group of octo, events are gathered from all below it, and it goes with all below it.
@@ -37,12 +37,16 @@ class Events:
 
 
 class Cgroups:
-    """The parent group of one octo, `/<name>`."""
+    """A parent group of one octo, `/<name>`.
 
-    def __init__(self, name: str, *, root: Path = ROOT) -> None:
+    little: what runs in it, however much that is, gives way to all else that wants a processor or a disk; else it
+    counts, all together, as one service of the host.
+    """
+
+    def __init__(self, name: str, *, little: bool = True, root: Path = ROOT) -> None:
         if not _PARENT.fullmatch(name):
             raise ValueError(f"BUG: {name!r} is no name for a control group")
-        self.name, self._root = name, root
+        self.name, self._little, self._root = name, little, root
 
     @property
     def unified(self) -> bool:
@@ -61,7 +65,7 @@ class Cgroups:
         return "" if os.access(self._top(_NEEDED[0]), os.W_OK) else "the control groups cannot be written"
 
     def prepare(self) -> None:
-        """Make the parent, of little weight. Twice is the same as once. Raises Unavailable."""
+        """Make the parent. Twice is the same as once. Raises Unavailable."""
         why = self.usable()
         if why:
             raise Unavailable(f"cannot limit builds: {why}", hint="See: octo doctor")
@@ -72,9 +76,10 @@ class Cgroups:
             folder = self._top(controller) / self.name
             if self._top(controller).is_dir():
                 folder.mkdir(exist_ok=True)
-        _put(self._top("cpu") / self.name / "cpu.shares", SHARES)
-        for file in ("blkio.weight", "blkio.bfq.weight"):  # whichever the disk's scheduler has; of 10 to 1000
-            _try(self._top("blkio") / self.name / file, 100)
+        if self._little:
+            _put(self._top("cpu") / self.name / "cpu.shares", SHARES)
+            for file in ("blkio.weight", "blkio.bfq.weight"):  # whichever the disk's scheduler has; of 10 to 1000
+                _try(self._top("blkio") / self.name / file, 100)
 
     def make(self, id: str, limits: Limits) -> "Group":
         """Make a group with these limits. Raises Unavailable."""
@@ -94,14 +99,13 @@ class Cgroups:
         return Group(f"/{self.name}/{id}", tuple(self._hierarchies()), unified=self.unified)
 
     def adopt(self, pid: int) -> "Group":
-        """The group that systemd made for a process, and little weight to the slice that it put it in."""
+        """The group that systemd made for a process; the slice that it put it in gets the parent's weight."""
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
         name = next(line.split(":", 2)[2] for line in lines if self.unified or "pids" in line.split(":")[1].split(","))
         group = Group(name, tuple(self._hierarchies()), unified=self.unified)
-        _try(
-            group.folder("cpu").parent / ("cpu.weight" if self.unified else "cpu.shares"),
-            WEIGHT if self.unified else SHARES,
-        )
+        if self._little:
+            file, weight = ("cpu.weight", WEIGHT) if self.unified else ("cpu.shares", SHARES)
+            _try(group.folder("cpu").parent / file, weight)
         return group
 
     def list(self) -> Sequence[str]:
@@ -122,9 +126,10 @@ class Cgroups:
         _put(self._root / "cgroup.subtree_control", wanted)
         parent.mkdir(exist_ok=True)
         _put(parent / "cgroup.subtree_control", wanted)
-        _put(parent / "cpu.weight", WEIGHT)
-        for file in ("io.weight", "io.bfq.weight"):  # whichever the disk's scheduler has; of 1 to 10,000
-            _try(parent / file, f"default {WEIGHT}")
+        if self._little:
+            _put(parent / "cpu.weight", WEIGHT)
+            for file in ("io.weight", "io.bfq.weight"):  # whichever the disk's scheduler has; of 1 to 10,000
+                _try(parent / file, f"default {WEIGHT}")
 
     def _top(self, controller: str) -> Path:
         return self._root if self.unified else self._root / controller

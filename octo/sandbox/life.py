@@ -40,9 +40,9 @@ class SandboxHost:
     later: Callable[[Callable[[], object]], None]
     resolv: str = ""  # the resolv.conf of builds
 
-    @property
-    def cgroups(self) -> Cgroups:
-        return Cgroups(f"{self.instance}-build")
+    def cgroups(self, *, build: bool) -> Cgroups:
+        """The parent of the groups of builds, or of receivers: to receive is a service, to build is not."""
+        return Cgroups(f"{self.instance}-build") if build else Cgroups(f"{self.instance}-receive", little=False)
 
     @property
     def syscalls(self) -> Path:
@@ -110,7 +110,7 @@ class SandboxLife:
     def __init__(self, host: SandboxHost, kind: Kind) -> None:
         self._host, self._kind = host, kind
         self._repositories = Repositories(host.repositories, host.user)
-        self._cells = Cells(host.state / "cells", host.cgroups, host.user)
+        self._cells = Cells(host.state / "cells", host.cgroups(build=True), host.cgroups(build=False), host.user)
         self._alive: dict[str, _Run] = {}  # by id, from before its first trace until the last is gone
 
     def run(self, spec: SandboxSpec, streams: Streams) -> Ended:

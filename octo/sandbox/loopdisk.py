@@ -12,6 +12,7 @@ from pathlib import Path
 
 from octo import process
 from octo.errors import Unavailable
+from octo.specs import Strike
 
 INODE = 256  # bytes, of its table
 _ROOM = 4 * 1024 * 1024  # bytes for what the file system needs itself, with 1/64 of its size
@@ -51,13 +52,15 @@ class LoopDisk:
             (self.top / name).mkdir(mode=0o700)
             os.chown(self.top / name, owner, owner)
 
-    def full(self) -> bool:
-        """Whether nothing more fits on it, of bytes or of files."""
+    def full(self) -> Strike | None:
+        """Of what nothing more fits on it: bytes or files; None when there is room for both."""
         try:
             now = os.statvfs(self.top)
         except OSError:
-            return False
-        return now.f_bavail * now.f_frsize < _FULL_BYTES or now.f_favail < _FULL_FILES
+            return None
+        if now.f_bavail * now.f_frsize < _FULL_BYTES:
+            return Strike.DISK
+        return Strike.FILES if now.f_favail < _FULL_FILES else None
 
     def remove(self) -> None:
         """Unmount it and remove the file. Twice is no error, and half of one goes as well."""

@@ -140,8 +140,8 @@ class StreamDoor:
         return one.fileno() in ready
 
 
-def verdict(code: int | None, events: Events, *, full: bool) -> Ended:
-    """How it ended, with the limit that struck. code None: it was killed from outside. full: its disk was."""
+def verdict(code: int | None, events: Events, *, full: Strike | None) -> Ended:
+    """How it ended, with the limit that struck. code None: it was killed from outside. full: of what its disk was."""
     if code == 0:
         return Ended(0)
     if events.oom or (code is None and events.full):
@@ -149,7 +149,7 @@ def verdict(code: int | None, events: Events, *, full: bool) -> Ended:
     elif events.forks:
         strike = Strike.PIDS
     else:
-        return Ended(KILLED if code is None else code, Strike.DISK if full else None)
+        return Ended(KILLED if code is None else code, full)
     return Ended(KILLED if code is None else code, strike)
 
 

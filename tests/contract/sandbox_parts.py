@@ -15,6 +15,7 @@ from typing import Self
 from octo.adapters.sandbox_docker import DockerKind
 from octo.adapters.sandbox_lxc import LxcKind
 from octo.engine import Engine
+from octo.net.buildnet import BuildNetwork
 from octo.ports import Ended, Limits, Sandbox, SandboxSpec, StackVersion, Streams
 from octo.sandbox.cgroups import Cgroups
 from octo.sandbox.life import SandboxHost, SandboxLife
@@ -44,7 +45,7 @@ class Ran:
 
 @dataclass
 class Bench:
-    """One kind of sandbox. attached: what `attach` and `detach` were called with."""
+    """One kind of sandbox. attached: what `attach` and `detach` were called with. network: what they do, if any."""
 
     kind: str
     folder: Path
@@ -52,6 +53,7 @@ class Bench:
     stack: StackVersion = STACK
     attached: list[tuple[str, int]] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
+    network: BuildNetwork | None = None
 
     def __post_init__(self) -> None:
         self.sandbox = self.made()
@@ -65,13 +67,23 @@ class Bench:
             instance=self.instance,
             user=UID,
             stack=lambda id: stack,
-            attach=lambda id, pid: self.attached.append((id, pid)),
-            detach=self.detached.append,
+            attach=self._attach,
+            detach=self._detach,
             later=lambda act: act() and None,
             resolv=RESOLV,
         )
         lxc = self.kind == "lxc"
         return SandboxLife(host, LxcKind(host) if lxc else DockerKind(Engine(Path("/var/run/docker.sock")), host))
+
+    def _attach(self, id: str, pid: int) -> None:
+        self.attached.append((id, pid))
+        if self.network:
+            self.network.attach(id, pid)
+
+    def _detach(self, id: str) -> None:
+        self.detached.append(id)
+        if self.network:
+            self.network.detach(id)
 
     def spec(
         self,
@@ -113,13 +125,17 @@ class Bench:
         """Every trace on the host of sandboxes that have ended; none is right."""
         found = [f"file {f}" for f in self.folder.glob("state/cells/*")]
         found += [f"socket {f}" for f in self.folder.glob("sockets/*/*")]
-        found += [f"group {g}" for g in CGROUPS.glob(f"*/{self.instance}-build/*/")]
-        found += [f"group {g}" for g in CGROUPS.glob(f"{self.instance}-build/*/")]
+        found += [f"group {g}" for parent in self.parents() for g in parent.glob("*/")]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount {m}" for m in mounts if str(self.folder) in m]
         found += [f"loop device {d}" for d in self._devices()]
         found += [f"process {p}" for p in commands() if self.instance in p or str(self.folder) in p]
         return found + [f"container {c}" for c in self.containers()]
+
+    def parents(self) -> Sequence[Path]:
+        """The groups above those of its sandboxes, in every hierarchy."""
+        names = [f"{above}{self.instance}-{kind}" for above in ("*/", "") for kind in ("build", "receive")]
+        return [folder for name in names for folder in CGROUPS.glob(name)]
 
     def _devices(self) -> list[str]:
         """Loop devices over the folder. The kernel frees one a moment after the last mount namespace that knew it."""
@@ -146,16 +162,17 @@ def commands() -> Iterator[str]:
 
 
 @contextmanager
-def bench(kind: str) -> Iterator[Bench]:
+def bench(kind: str, network: BuildNetwork | None = None) -> Iterator[Bench]:
     folder = Path(tempfile.mkdtemp(prefix="octo-sandbox-", dir="/tmp"))
     folder.chmod(0o755)
-    made = Bench(kind, folder, f"octo-t-{folder.name[-8:].lower().replace('_', 'x')}")
+    made = Bench(kind, folder, f"octo-t-{folder.name[-8:].lower().replace('_', 'x')}", network=network)
     try:
         yield made
     finally:
         made.sandbox.sweep(())
         left = made.left()
-        Cgroups(f"{made.instance}-build").remove()
+        for parent in made.parents():
+            Cgroups(parent.name).remove()
         shutil.rmtree(folder)
         shutil.rmtree(f"/run/lxc/lock{folder}", ignore_errors=True)  # LXC's folder for its locks, empty
     assert not left

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +160,16 @@ def test_284_an_address_works_once(door: Door) -> None:
     put, door_get = door.put(), door.get()
     assert [door.ask("PUT", put, b"one")[0], door.ask("PUT", put, b"two")[0]] == [200, 403]
     assert [door.ask("GET", door_get), door.ask("GET", door_get)[0]] == [(200, b"one"), 403]
+
+
+@pytest.mark.row("F1")
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_of_two_at_once_with_the_same_address_one_is_served(door: Door, method: str) -> None:
+    door.blobs.put(NAME, [b"old"])
+    target, body = (door.get(), None) if method == "GET" else (door.put(), b"new")
+    with ThreadPoolExecutor(8) as pool:
+        came = list(pool.map(lambda _: door.ask(method, target, body)[0], range(8)))
+    assert sorted(came) == [200, *[403] * 7]
 
 
 def test_285_an_address_is_of_no_use_in_another_sandbox(door: Door) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,13 @@ from tests.contract.sandbox_parts import APP, UID, Bench, Running, bench
 TRICKS = """
 import ctypes, errno, os, signal, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
-def call(name, *args):
-    number = {"bpf": 321, "keyctl": 250, "io_uring_setup": 425, "userfaultfd": 323, "perf_event_open": 298,
-              "clone3": 435, "add_key": 248, "open_by_handle_at": 304, "kexec_load": 246, "init_module": 175,
-              "pidfd_getfd": 438, "process_vm_readv": 310, "fsopen": 430, "quotactl": 179}[name]
-    return libc.syscall(number, *args)
+CALLS = {"bpf": 321, "keyctl": 250, "io_uring_setup": 425, "userfaultfd": 323, "perf_event_open": 298, "clone3": 435,
+         "add_key": 248, "open_by_handle_at": 304, "kexec_load": 246, "init_module": 175, "pidfd_getfd": 438,
+         "process_vm_readv": 310, "fsopen": 430, "quotactl": 179, "syslog": 103, "kcmp": 312, "name_to_handle_at": 303,
+         "mount_setattr": 442, "move_mount": 429, "open_tree": 428, "fsconfig": 431, "fspick": 433, "fsmount": 432,
+         "io_uring_enter": 426, "swapon": 167, "reboot": 169, "settimeofday": 164, "clock_settime": 227, "acct": 163,
+         "adjtimex": 159, "vhangup": 153, "iopl": 172, "modify_ldt": 154, "kexec_file_load": 320, "finit_module": 313,
+         "delete_module": 176, "fanotify_init": 300, "process_vm_writev": 311, "memfd_secret": 447}
 def attempt(name, act):
     try:
         ctypes.set_errno(0)
@@ -29,9 +32,16 @@ def attempt(name, act):
         print(name, errno.errorcode[ctypes.get_errno()] if bad else "DONE", flush=True)
     except OSError as error:
         print(name, errno.errorcode[error.errno], flush=True)
-for name in ("bpf", "keyctl", "io_uring_setup", "userfaultfd", "perf_event_open", "clone3", "add_key", "kexec_load",
-             "open_by_handle_at", "init_module", "pidfd_getfd", "process_vm_readv", "fsopen", "quotactl"):
-    attempt(name, lambda: call(name, 0, 0, 0, 0, 0, 0))
+for name, number in CALLS.items():
+    attempt("call:" + name, lambda: libc.syscall(number, 0, 0, 0, 0, 0, 0))
+class Two(ctypes.Structure): _fields_ = [("a", ctypes.c_uint32), ("b", ctypes.c_int32)]
+attempt("capset", lambda: libc.capset(ctypes.byref(Two(0x20080522, 0)), (ctypes.c_uint32 * 6)(*[0xffffffff] * 6)))
+attempt("ambient capability", lambda: libc.prctl(47, 2, 13, 0, 0))
+attempt("bounding set", lambda: libc.prctl(24, 13, 0, 0, 0))
+attempt("securebits", lambda: libc.prctl(28, 1, 0, 0, 0))
+open("/tmp/f", "w")
+rights = bytes.fromhex("0100000202" + "00" * 15)
+attempt("file capability", lambda: os.setxattr("/tmp/f", "security.capability", rights))
 attempt("mount", lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None))
 attempt("remount", lambda: libc.mount(None, b"/usr", None, 32 | 4096, None))
 attempt("umount", lambda: libc.umount2(b"/usr", 2))
@@ -79,7 +89,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Bench]:
 def test_no_trick_works(box: Bench, build: bool) -> None:
     ran = box.python(TRICKS, build=build)
     came = dict(line.rsplit(" ", 1) for line in ran.out.splitlines())
-    assert ran.ended == Ended(0) and len(came) > 50
+    assert ran.ended == Ended(0) and len(came) > 80
     # Its own namespaces' /proc/1/root would be nothing new; the others would.
     assert not {name for name, what in came.items() if what == "DONE"}, came
     assert set(came.values()) <= {
@@ -96,7 +106,8 @@ def test_no_trick_works(box: Bench, build: bool) -> None:
             "ENODEV",
         )
     }
-    assert came["clone3"] == "ENOSYS" and came["vsock"] == "EAFNOSUPPORT"
+    assert {what for name, what in came.items() if name.startswith("call:")} == {"EPERM", "ENOSYS"}, came
+    assert came["call:clone3"] == "ENOSYS" and came["vsock"] == "EAFNOSUPPORT"
 
 
 @pytest.mark.row("C2")
@@ -114,6 +125,19 @@ def test_nobody_gets_rights_by_a_set_uid_file(box: Bench, build: bool) -> None:
     status = box.shell("cat /proc/self/status", build=build).out
     assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status
     assert all(f"Cap{c}:\t0000000000000000" in status for c in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
+
+
+@pytest.mark.row("C2")
+def test_nobody_gets_rights_by_a_files_own_capabilities(box: Bench) -> None:
+    box.shell("true")
+    planted = box.repository / "cat"
+    planted.write_bytes(Path("/usr/bin/cat").read_bytes())
+    planted.chmod(0o755)
+    rights = 1 << 1 | 1 << 13 | 1 << 21  # whatever files say, raw packets, and nearly everything else
+    os.setxattr(planted, "security.capability", struct.pack("<5I", 0x02000000, rights, 0, 0, 0))
+    said = subprocess.run([planted, "/proc/self/status"], user=UID, capture_output=True, text=True, check=True).stdout
+    assert f"CapPrm:\t{rights:016x}" in said, "and out here they count"
+    assert "CapPrm:\t0000000000000000" in box.shell("/app/repo.git/cat /proc/self/status").out
 
 
 @pytest.mark.row("C3")

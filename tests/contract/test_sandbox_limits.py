@@ -87,7 +87,7 @@ def test_a_full_disk_ends_at_the_limit(box: Bench, folder: str) -> None:
 @pytest.mark.parametrize("folder", ["/app", "/work"])
 def test_too_many_files_end_at_the_limit(box: Bench, folder: str) -> None:
     ran = box.python(FILES.replace("{}", folder, 1).replace("{}", "{}"), build=True)
-    assert ran.ended == Ended(1, Strike.DISK) and "No space left" in ran.err
+    assert ran.ended == Ended(1, Strike.FILES) and "No space left" in ran.err
     assert 1900 < int(ran.err.rsplit("/", 1)[1].split("'")[0]) < 2300
 
 
@@ -117,17 +117,19 @@ def test_a_program_that_ends_well_met_no_limit(box: Bench) -> None:
 
 
 @pytest.mark.row("C4")
-def test_its_group_has_the_limits_and_its_parent_little_weight(box: Bench) -> None:
+@pytest.mark.parametrize("build", [True, False])
+def test_its_group_has_the_limits_and_the_parent_of_builds_little_weight(box: Bench, build: bool) -> None:
     if (CGROUPS / "cgroup.controllers").exists():
         wanted = {"memory.max": 256 * MB, "memory.swap.max": 0, "pids.max": 64, "cpu.max": "100000 100000"}
-        folders, weight = [CGROUPS], "cpu.weight"
+        folders, weight, shares = [CGROUPS], "cpu.weight", 12 if build else 100
     else:
         wanted = {"memory.limit_in_bytes": 256 * MB, "pids.max": 64, "cpu.cfs_quota_us": 100_000}
-        folders, weight = [CGROUPS / c for c in ("memory", "cpu", "pids")], "cpu.shares"
-    with Running(box, box.spec("/bin/sh", "-c", "echo up; exec sleep inf")):
+        folders, weight, shares = [CGROUPS / c for c in ("memory", "cpu", "pids")], "cpu.shares", 128 if build else 1024
+    parent = f"{box.instance}-{'build' if build else 'receive'}"
+    with Running(box, box.spec("/bin/sh", "-c", "echo up; exec sleep inf", build=build)):
         for file, value in wanted.items():
-            assert [f.read_text().strip() for f in _at(folders, f"{box.instance}-build/b000/{file}")] == [str(value)]
-        assert [int(f.read_text()) in (12, 128) for f in _at(folders, f"{box.instance}-build/{weight}")] == [True]
+            assert [f.read_text().strip() for f in _at(folders, f"{parent}/b000/{file}")] == [str(value)]
+        assert [int(f.read_text()) for f in _at(folders, f"{parent}/{weight}")] == [shares]
 
 
 def _at(folders: list[Path], file: str) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from octo.ports import Ended
-from tests.contract.sandbox_parts import CGROUPS, CHECKOUT, Bench, Running, bench
+from tests.contract.sandbox_parts import CHECKOUT, Bench, Running, bench
 
 # An octod that runs one sandbox, and is killed when it comes to the moment given.
 OCTOD = """
@@ -63,8 +63,8 @@ def octod(box: Bench, moment: str, *, build: bool) -> "subprocess.Popen[bytes]":
 
 def inside(box: Bench) -> list[int]:
     """The processes in the control groups of this octo's sandboxes."""
-    tops = [t for t in (CGROUPS / "pids" / f"{box.instance}-build", CGROUPS / f"{box.instance}-build") if t.is_dir()]
-    return [int(p) for top in tops for f in top.rglob("cgroup.procs") for p in f.read_text().split()]
+    found = {int(p) for top in box.parents() for f in top.rglob("cgroup.procs") for p in f.read_text().split()}
+    return sorted(found)
 
 
 def wait_for_end(pids: list[int]) -> None:

@@ -27,6 +27,7 @@ GIT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
+SANDBOXES = ("build", "receive")  # as their control groups are called
 PATH = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 
 
@@ -190,7 +191,8 @@ class Host:
             if process.name.isdigit():
                 with contextlib.suppress(OSError):
                     dead = "State:\tZ" in (process / "status").read_text()  # and its parent is not ours to hurry
-                    if not dead and f"/{self.instance}-build/" in (process / "cgroup").read_text():
+                    groups = (process / "cgroup").read_text()
+                    if not dead and any(f"/{self.instance}-{kind}/" in groups for kind in SANDBOXES):
                         found.append(process)
         return sorted(found, key=lambda p: int(p.name))
 
@@ -198,7 +200,8 @@ class Host:
         """What should not be there when nothing is under way; [] is as it must be."""
         found = [f"receiver {n}" for n in self.containers(receivers=True)]
         found += [f"process of a sandbox: {command(p)}" for p in self.sandboxed()]
-        found += [f"group {p}" for p in Path("/sys/fs/cgroup").glob(f"*/{self.instance}-build/*") if p.is_dir()]
+        groups = [p for kind in SANDBOXES for p in Path("/sys/fs/cgroup").glob(f"*/{self.instance}-{kind}/*")]
+        found += [f"group {p}" for p in groups if p.is_dir()]
         found += [f"disk {p}" for p in (self.home / "octo/sandboxes").rglob("*.img")]
         found += [f"folder {p}" for p in (self.home / "octo/run/rx").iterdir()]
         found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if str(self.home) in line]

@@ -75,7 +75,9 @@ def keep(job: Job, url: str, before: tuple[int, int]) -> Mapping[str, object]:
     try:
         size = store(job, url, job.work, "cache", int(job.cache_mb * MB))
     except TooBig as big:
-        say.detail(f"The build cache is not kept: it has {say.size(big.size)} (max is {job.cache_mb:g}MB).")
+        say.detail(
+            f"The build cache is not kept: it has {say.size(big.size)} (max is {job.cache_mb:g}MB, setting cache_mb)."
+        )
         return {"stored": False, "why": "too big", "bytes": big.size}
     except (OSError, Unreadable) as error:
         say.detail(f"The build cache is not kept: {error}")

@@ -82,8 +82,8 @@ class Repository:
         os.makedirs(into, exist_ok=True)
         self.git(f"--work-tree={into}", "checkout", "-q", "-f", "--detach", commit)
 
-    def git(self, *words: str) -> str:
-        """Raises Failed with git's own last line."""
+    def git(self, *words: str, sink: program.Sink | None = None) -> str:
+        """What it prints, up to 4 MB, which a `sink` gets instead. Raises Failed with git's own last line."""
         out, err = say.Kept(4 << 20), say.Kept(64 * 1024)
         options = ("core.hooksPath=/dev/null", "protocol.version=2", "gc.auto=0", "core.fsmonitor=false")
         argv = ["git", *(w for o in options for w in ("-c", o))]
@@ -91,9 +91,9 @@ class Repository:
             argv.append(f"--git-dir={self._folder}/.git")
         left = self._until - time.monotonic()
         argv += words
-        ended = program.run(argv, env=self._environment(), cwd=self._job.work, seconds=left, out=out, err=err)
+        ended = program.run(argv, env=self._environment(), cwd=self._job.work, seconds=left, out=sink or out, err=err)
         if ended.late:
-            raise Failed(f"it took longer than {self._job.fetch_seconds:.0f} s")
+            raise Failed(f"it took longer than {self._job.fetch_seconds:.0f} s, the limit (fetch_seconds)")
         if ended.code:
             raise Failed(err.last())
         return out.text.decode("utf-8", "surrogateescape")

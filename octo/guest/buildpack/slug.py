@@ -52,7 +52,8 @@ def push(job: Job, url: str) -> Size:
     except TooBig as big:
         raise Refused(
             f"Push rejected, your compiled slug is {say.size(big.size)} (max is {job.slug_mb:g}MB).",
-            "Leave files out by naming them in .slugignore.",
+            "Leave files out by naming them in .slugignore,",
+            f"or ask the operator: octo limits:set {job.app} slug={2 * job.slug_mb:.0f}M",
         ) from None
     except (OSError, Unreadable) as error:
         raise Refused(f"cannot store the slug: {error}") from None

@@ -126,9 +126,9 @@ def _fetch(job: Job, module: Submodule, place: str) -> list[Submodule]:
 
 def _nested(repository: fetch.Repository, module: Submodule) -> list[Submodule]:
     """The submodules of a submodule, relative URLs made whole."""
-    entries = repository.git("ls-tree", "-r", "-z", module.commit).split("\0")
-    links = [e for e in entries if e.startswith("160000 ")]
-    if not links or not any(e.endswith("\t.gitmodules") and e.startswith("100") for e in entries):
+    entries = _Links()
+    repository.git("ls-tree", "-r", "-z", module.commit, sink=entries)
+    if not entries.links or not entries.named:
         return []
     words = ("config", "-z", f"--blob={module.commit}:.gitmodules", "--get-regexp", r"^submodule\..*\.(path|url)$")
     fields: dict[str, dict[str, str]] = {}
@@ -138,10 +138,29 @@ def _nested(repository: fetch.Repository, module: Submodule) -> list[Submodule]:
         fields.setdefault(name, {})[field] = value
     urls = {f["path"]: f.get("url", "") for f in fields.values() if "path" in f}
     found = []
-    for link in links:
+    for link in entries.links:
         head, _, path = link.partition("\t")
         found.append(Submodule(path, head.split()[2], whole(urls.get(path, ""), module.url or "")))
     return found
+
+
+class _Links:
+    """Of the lines of `git ls-tree -z`, however many, those that name submodules."""
+
+    def __init__(self) -> None:
+        self.links: list[str] = []
+        self.named = False  # there is a .gitmodules
+        self._rest = b""
+
+    def feed(self, text: bytes) -> None:
+        *lines, self._rest = (self._rest + text).split(b"\0")
+        for line in lines:
+            if line.startswith(b"160000 ") and len(self.links) <= MOST:
+                self.links.append(os.fsdecode(line))
+            self.named = self.named or (line.startswith(b"100") and line.endswith(b"\t.gitmodules"))
+
+    def end(self) -> None:
+        pass
 
 
 def whole(url: str, parent: str) -> str:

@@ -20,7 +20,7 @@ SOON = 20  # seconds; the most a test waits for what comes at once
 
 @dataclass
 class Stub:
-    """octod's end: knows one key, and two commands."""
+    """octod's end: knows one key, and three commands."""
 
     sock: socket.socket
     messages: list[tuple[str, dict[str, str], list[str]]] = field(default_factory=list)
@@ -49,9 +49,21 @@ class Stub:
                 if sock.recv(1) == b"":
                     self.hung_up.set()
                 wire.close(descriptors)
+            elif arguments == ["talk"]:
+                sock.sendall(b"exit %d\n" % error_of(lambda: os.write(descriptors[0], b"x")))
+                wire.close(descriptors)
             else:
                 wire.close(descriptors)
                 sock.sendall(b"exit 4\n")
+
+
+def error_of(act: Callable[[], object]) -> int:
+    """The number of the OSError that it raises, or 0."""
+    try:
+        act()
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 @dataclass

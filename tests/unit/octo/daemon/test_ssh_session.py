@@ -1,5 +1,6 @@
 """What a login at the built-in SSH door opens: one command a channel, and nothing else."""
 
+import errno
 from collections.abc import Callable
 
 import paramiko
@@ -60,6 +61,14 @@ def test_the_eleventh_session_of_a_connection_is_refused(door: Running) -> None:
         assert channels[0].recv_exit_status() == 4
         channels[0].close()
         transport.open_session(timeout=SOON).exec_command("apps")
+
+
+def test_a_program_that_writes_to_its_stdin_fails_at_once(door: Running) -> None:
+    """It is a socket; one that took what nobody reads would make its writer wait in the end."""
+    with door.friend() as transport:
+        channel = transport.open_session()
+        channel.exec_command("talk")
+        assert channel.recv_exit_status() == errno.EPIPE
 
 
 @pytest.mark.row("T4")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from octo.guest.buildpack.ignored import pattern
-from tests.unit.octo.guest.runner_parts import Place
+from tests.unit.octo.guest.runner_parts import Place, own
 
 DEFAULT = "printf -- 'default_process_types:\\n  web: x\\n'"
 NOISE = 'head -c {0} /dev/urandom >"{1}/noise"'
@@ -25,6 +25,7 @@ def test_a_slug_over_the_limit_is_refused_with_its_size_and_not_stored(here: Pla
     built = ready(here, NOISE.format(3 << 20, "$1")).build({"a": b""}, slug_mb=1)
     assert built.code == 1
     assert " !     Push rejected, your compiled slug is 3.0MB (max is 1MB).\n" in built.said
+    assert "or ask the operator: octo limits:set shop slug=2M" in built.said
     assert not built.slug and not built.out
     assert max(size for _, size in here.octod.calls) <= 1 << 20
 
@@ -91,7 +92,7 @@ def test_a_cache_over_its_limit_is_said_and_not_stored_and_the_push_goes_on(here
     here.octod.blobs["cache"] = b""
     built = here.build({"a": b""}, cache_mb=1)
     assert built.code == 0
-    assert "The build cache is not kept: it has 3.0MB (max is 1MB).\n" in built.said
+    assert "The build cache is not kept: it has 3.0MB (max is 1MB, setting cache_mb).\n" in built.said
     assert here.octod.blobs["cache"] == b""
 
 
@@ -104,18 +105,28 @@ def test_a_failed_build_leaves_the_stored_cache_as_it_was(here: Place) -> None:
     assert here.octod.blobs["cache"] == before
 
 
-def test_a_link_in_the_cache_leads_no_build_out_of_it(here: Place, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
+@pytest.mark.parametrize(
+    "name", ["cache/out/hit", "cache/../out/hit", "cache/../../out/hit", "{root}/out/hit", "cache/hard"]
+)
+def test_what_lies_in_a_cache_leads_no_build_out_of_it(here: Place, name: str) -> None:
+    """Whoever builds can send any archive as his cache."""
+    (here.root / "out").mkdir(mode=0o777)
+    (here.root / "out/old").write_bytes(b"as it was")
+    for path in (here.root / "out", here.root / "out/old", here.root):
+        own(path)
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as archive:
-        link = tarfile.TarInfo("cache/out")
-        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
-        for member in (link, tarfile.TarInfo("cache/out/hit"), tarfile.TarInfo("cache/../../hit")):
-            archive.addfile(member)
+        link, hard = tarfile.TarInfo("cache/out"), tarfile.TarInfo("cache/hard")
+        link.type, link.linkname = tarfile.SYMTYPE, str(here.root / "out")
+        hard.type, hard.linkname = tarfile.LNKTYPE, str(here.root / "out/old")
+        member = tarfile.TarInfo(name.format(root=here.root))
+        member.size, member.mode = 3, 0o6777
+        for each in (hard, link, link):
+            archive.addfile(each)
+        archive.addfile(member, io.BytesIO(b"new"))
     here.octod.blobs["cache"] = target.getvalue()
     ready(here).build({"a": b""})
-    assert list(tmp_path.iterdir()) == []
-    assert not (here.root / "hit").exists()
+    assert {f.name: f.read_bytes() for f in (here.root / "out").iterdir()} == {"old": b"as it was"}
 
 
 @pytest.mark.row("E8")

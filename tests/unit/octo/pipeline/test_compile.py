@@ -85,6 +85,14 @@ def test_a_result_that_is_none_is_refused(result: bytes) -> None:
         run(sandbox(result))
 
 
+@pytest.mark.parametrize(
+    "field", [{"processes": {"web": "\ud800"}}, {"processes": {"\ud800": "x"}}, {"buildpack": "\ud800"}]
+)
+def test_what_is_no_text_is_refused(field: dict[str, object]) -> None:
+    with pytest.raises(BuildFailed, match="without saying what it built"):
+        run(sandbox({**GOOD, **field}))
+
+
 @pytest.mark.parametrize("name", ["../x", "WEB", "a b", ""])
 def test_a_process_type_with_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(BuildFailed):
@@ -146,6 +154,8 @@ def _waiting() -> FakeSandbox:
         (Strike.PIDS, "more than 64 processes", "pids=1024"),
         (Strike.SECONDS, "ended after 60 s, the limit", "seconds=1800"),
         (Strike.DISK, "its disk is full (limit 2 GB", "disk=4G"),
+        (Strike.FILES, "made more than 300000 files and folders, the limit", "files=500000"),
+        (Strike.OUTPUT, "printed more than", "output=20M"),
     ],
 )
 def test_a_limit_that_struck_is_told_with_how_to_raise_it(strike: Strike, words: str, example: str) -> None:

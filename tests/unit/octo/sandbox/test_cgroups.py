@@ -52,6 +52,14 @@ def test_a_unified_group_has_its_limits_and_its_parent_little_weight(unified: Pa
     assert files == {name: str(value) for name, value in wanted.items()}
 
 
+def test_a_parent_that_is_not_little_keeps_the_weight_that_the_kernel_gave_it(unified: Path) -> None:
+    parent = unified / "octo-receive"
+    fill(parent, "io.weight", "cpu.weight")
+    Cgroups(parent.name, little=False, root=unified).make("beef", LIMITS)
+    assert (parent / "beef" / "pids.max").read_text() == "64"
+    assert (parent / "cpu.weight").read_text() == (parent / "io.weight").read_text() == ""
+
+
 def test_a_unified_group_without_swap_or_io_control_is_one_too(unified: Path) -> None:
     (unified / "cgroup.controllers").write_text("cpu memory pids\n")
     Cgroups("octo-build", root=unified).make("beef", LIMITS)

@@ -9,6 +9,7 @@ import pytest
 from octo import process
 from octo.errors import Unavailable
 from octo.sandbox.loopdisk import LoopDisk
+from octo.specs import Strike
 
 MB = 1024 * 1024
 
@@ -40,17 +41,17 @@ def crowd(folder: Path) -> None:
 
 def test_it_has_room_for_what_was_asked_and_no_more(disk: LoopDisk) -> None:
     disk.make(20 * MB, 500, ("app", "work"), 59204)
-    assert not disk.full()
+    assert disk.full() is None
     with pytest.raises(OSError, match="No space"):
         fill(disk.top / "app" / "x")
-    assert 20 * MB <= (disk.top / "app" / "x").stat().st_size < 28 * MB and disk.full()
+    assert 20 * MB <= (disk.top / "app" / "x").stat().st_size < 28 * MB and disk.full() is Strike.DISK
 
 
 def test_its_files_have_an_end_too(disk: LoopDisk) -> None:
     disk.make(20 * MB, 500, ("app",), 59204)
     with pytest.raises(OSError, match="No space"):
         crowd(disk.top / "app")
-    assert 500 <= len(list((disk.top / "app").iterdir())) < 600 and disk.full()
+    assert 500 <= len(list((disk.top / "app").iterdir())) < 600 and disk.full() is Strike.FILES
 
 
 def test_its_folders_belong_to_the_user_and_nothing_in_it_has_rights(disk: LoopDisk) -> None:
