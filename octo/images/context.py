@@ -29,7 +29,10 @@ class Files:
     `look` is called with every chunk, and ends the reading by raising.
     """
 
-    def __init__(self, chunks: Iterable[bytes], most: int, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], most: int, look: Callable[[], None] = lambda: None, *, app: str = "APP"
+    ) -> None:
+        self._app = app
         self._found: dict[bytes, Member] = {}  # the last member of each name that octo looks at
         self._parts: list[tuple[int, int]] = []  # offsets: from, to
         self._names: set[str] = set()  # at the top, of what is sent
@@ -91,9 +94,8 @@ class Files:
                 self._file.write(chunk)
                 size += len(chunk)
                 if size > most:
-                    raise failed(
-                        f"its files are more than {most // 2**20} MB, the limit", "Leave out what it can do without."
-                    )
+                    hint = f"Leave out what it can do without, or ask the operator: octo limits:set {self._app} disk=4G"
+                    raise failed(f"its files are more than {most // 2**20} MB, the limit", hint)
             self._walk.finish()
         except OSError as error:
             raise failed(f"its files did not arrive whole: {error.strerror or error}", "Push again.") from None

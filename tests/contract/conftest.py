@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from octo.buildengine.engine import BuildEngine
 from octo.daemon.command import Commands
+from tests.contract import engine_parts
 from tests.contract.command_parts import COMMAND_UID, Octo
 from tests.contract.doors_parts import Door, StubOctod, builtin, make_key, openssh, run
 from tests.contract.net_parts import World
@@ -84,3 +86,17 @@ def world(tmp_path: Path) -> Iterator[World]:
         world = World(tmp_path, stack)
         stack.enter_context(world.host.inside())
         yield world
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[BuildEngine]:
+    """The engine for Dockerfiles, which takes most of a second to start: one for each file of tests."""
+    with engine_parts.place() as made:
+        yield made
+
+
+@pytest.fixture
+def bench(engine: BuildEngine) -> Iterator[engine_parts.Bench]:
+    """A builder on it, with the classic builder."""
+    with engine_parts.bench(engine) as made:
+        yield made

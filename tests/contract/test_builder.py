@@ -4,19 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed, Cancelled
 from octo.ports import BuildSpec, Limits
 from tests.contract import engine_parts
 from tests.contract.docker_parts import APP, tar
-from tests.contract.engine_parts import FROM, MB, REPOSITORY, SLEEP, Bench, images, place
+from tests.contract.engine_parts import FROM, MB, REPOSITORY, SLEEP, Bench, images
 from tests.fakes_docker import FakeBuilder, FakeRuntime
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
 
 
 @pytest.fixture(params=["fake", "classic", "buildkit"])

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from octo.errors import BuildFailed, Cancelled, Unavailable
 from octo.images.log import ClassicLog
 from tests.contract import engine_parts
 from tests.contract.docker_parts import ENGINE, STACK, image
-from tests.contract.engine_parts import FROM, INSTANCE, REPOSITORY, SLEEP, Bench, Files, clear, images, place
+from tests.contract.engine_parts import FROM, INSTANCE, REPOSITORY, SLEEP, Bench, Files, clear, images
 
 STAGES = f"""{FROM.replace(STACK, STACK + " AS first")}
 COPY text /one
@@ -23,18 +22,6 @@ COPY --from=first /two /three
 """
 RANDOM = "RUN head -c 16 /dev/urandom | md5sum > /random; echo i''s: $(cat /random)\n"
 OTHER = "b" * 12
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(engine: BuildEngine) -> Iterator[Bench]:
-    with engine_parts.bench(engine) as made:
-        yield made
 
 
 def said(bench: Bench) -> str:

@@ -9,7 +9,7 @@ import pytest
 from octo.buildengine.engine import BuildEngine
 from tests.contract import engine_parts
 from tests.contract.docker_parts import STACK
-from tests.contract.engine_parts import FROM, INSTANCE, Bench, Files, place
+from tests.contract.engine_parts import FROM, INSTANCE, Bench, Files
 
 # A name without a tag, a variable, two stages: what octo writes out for the classic builder.
 SHORT = STACK.removesuffix(":latest")
@@ -27,12 +27,6 @@ RUN find . -type f -exec sha256sum {{}} +; find . -type d | sed 's|^|folder |'
 TREE: Files = {"Dockerfile": DOCKERFILE, "text": b"1", "x.log": b"2", "sub/a": b"3", "sub/x.log": b"4"}
 ALL = {"Dockerfile", "text", "x.log", "sub", "sub/a", "sub/x.log"}
 classic = pytest.mark.parametrize("bench", ["classic"], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
 
 
 @pytest.fixture(params=["classic", "buildkit"])

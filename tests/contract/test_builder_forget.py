@@ -7,7 +7,7 @@ import pytest
 from octo.buildengine.engine import BuildEngine
 from tests.contract import engine_parts
 from tests.contract.docker_parts import APP, ENGINE
-from tests.contract.engine_parts import INSTANCE, Bench, clear, docker_builder, images, place
+from tests.contract.engine_parts import INSTANCE, Bench, clear, docker_builder, images
 from tests.fakes_docker import FakeBuilder, FakeRuntime
 
 OTHER, NEVER = "b" * 12, "c" * 12
@@ -16,12 +16,6 @@ RANDOM = "RUN head -c 16 /dev/urandom > /random\n"
 THEIRS = "RUN head -c 17 /dev/urandom > /random\n"
 MOUNT = "RUN --mount=type=cache,target=/m echo i''s: $(ls /m); touch /m/seen; echo {} > /x\n"
 TINY: engine_parts.Files = {"Dockerfile": b"FROM scratch\nLABEL x=y\nCOPY text /\n", "text": b"1"}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
 
 
 @pytest.fixture(params=["classic", "buildkit"])

@@ -19,25 +19,13 @@ from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed
 from tests.contract import engine_parts
 from tests.contract.docker_parts import APP, ENGINE, STACK, WORKER, image, listen
-from tests.contract.engine_parts import FROM, INSTANCE, MB, SLEEP, Bench, place
+from tests.contract.engine_parts import FROM, INSTANCE, MB, SLEEP, Bench
 
 METADATA, PRIVATE = "169.254.169.254", "192.168.77.1"
 CONNECT = (
     "import socket,sys; s=socket.create_connection((sys.argv[1], int(sys.argv[2])), 3); print('REA''CHED', sys.argv[1])"
 )
 CONSUL, LINK = 8500, f"octo-t{WORKER}x"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(engine: BuildEngine) -> Iterator[Bench]:
-    with engine_parts.bench(engine) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,13 @@
 """How many files a Dockerfile may make: neither the disk of all builds nor the host's own runs out of them."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed
-from tests.contract import engine_parts
 from tests.contract.docker_parts import tar
-from tests.contract.engine_parts import FROM, Bench, Files, place
+from tests.contract.engine_parts import FROM, Bench, Files
 
 MANY = b"for n in range(100000): open(f'/many/{n}', 'w').close()\n"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(engine: BuildEngine) -> Iterator[Bench]:
-    with engine_parts.bench(engine) as made:
-        yield made
 
 
 @pytest.mark.row("C4")

@@ -1,31 +1,16 @@
 """What a hostile program tries in a step of a Dockerfile, as root there: what it gets is no more than its container."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from octo.buildengine.engine import BuildEngine
-from tests.contract import engine_parts
-from tests.contract.engine_parts import FROM, Bench, place
+from tests.contract.engine_parts import FROM, Bench
 from tests.contract.test_sandbox_harm import TRICKS
 
 # Root's rights over its own container: packages are installed with them. Nobody outside is that root.
 OWN = {"bounding set", "securebits", "file capability", "setuid", "setgroups", "chown", "raw"}
 ITS_FIRST_PROCESS = {f"{what} of 1" for what in ("environment", "descriptors", "root", "memory")}
 OF_ITS_OWN = ('attempt("chroot"', 'attempt("ptrace"')  # these would change what the attempts behind them mean
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(engine: BuildEngine) -> Iterator[Bench]:
-    with engine_parts.bench(engine) as made:
-        yield made
 
 
 @pytest.mark.row("C2", "C3")

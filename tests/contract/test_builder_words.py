@@ -1,28 +1,13 @@
 """What a Dockerfile may say: whose images it names, what needs BuildKit, and which files it is given."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from octo.buildengine.engine import BuildEngine
 from octo.errors import BuildFailed
-from tests.contract import engine_parts
 from tests.contract.docker_parts import tar
-from tests.contract.engine_parts import FROM, INSTANCE, Bench, images, place
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BuildEngine]:
-    with place() as made:
-        yield made
-
-
-@pytest.fixture
-def bench(engine: BuildEngine) -> Iterator[Bench]:
-    with engine_parts.bench(engine) as made:
-        yield made
+from tests.contract.engine_parts import FROM, INSTANCE, Bench, images
 
 
 @pytest.mark.row("C1")

@@ -78,7 +78,7 @@ class DockerBuilder:
         watch = Watch(spec, output, cancelled)
         warming = self._place.prewarm(self._kept.drop_noted)
         try:
-            with Files(context, spec.limits.disk, watch.check) as files:
+            with Files(context, spec.limits.disk, watch.check, app=spec.name) as files:
                 recipe = dockerfile.read(files.dockerfile(), spec.args)
                 watch.check()
                 with self._place.use():
