@@ -66,6 +66,20 @@ class Engine:
             return False
         return True
 
+    def remove_container(self, id: str) -> None:
+        """Kill it if it runs, remove it with its volumes; it is gone when this returns. An unknown one is no error."""
+        for last in (False, False, True):
+            try:
+                self.delete("containers", id, query={"force": True, "v": True})
+                return
+            except Conflict:  # somebody else is removing it: gone is gone only when they have ended
+                with contextlib.suppress(NotFound):
+                    self.post("containers", id, "wait", query={"condition": "removed"})
+                return
+            except EngineError as error:  # it ended between the engine's look and its kill
+                if last or "is not running" not in error.message:
+                    raise
+
     def version(self) -> tuple[int, ...]:
         """The engine's version, as (20, 10)."""
         numbers = str(self.get("version")["Version"]).split(".")[:2]

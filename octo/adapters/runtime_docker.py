@@ -123,7 +123,7 @@ class DockerRuntime:
             self._engine.post("containers", running.id, "stop", query={"t": seconds}, timeout=seconds + 60)
         late = running.state == "running" and time.monotonic() - since >= seconds
         killed = late and (ended := self.inspect(name)) is not None and ended.exit_code == KILLED
-        self._remove(running.id)
+        self._engine.remove_container(running.id)
         return killed
 
     def logs(self, name: str, *, tail: int, follow: bool) -> "Lines":
@@ -148,7 +148,7 @@ class DockerRuntime:
                 relay.pump()
                 return int(self._engine.post("containers", id, "wait", timeout=None)["StatusCode"])
         finally:
-            self._remove(id)
+            self._engine.remove_container(id)
 
     # --- helpers ---------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class DockerRuntime:
             self._engine.post("containers", id, "start")
         except OctoError as error:
             holder = self._holder(spec.address)
-            self._remove(id)
+            self._engine.remove_container(id)
             if isinstance(error, Unavailable):
                 raise
             why = f"its address {spec.address} still belongs to {shown(holder)}" if holder else error.message
@@ -194,7 +194,7 @@ class DockerRuntime:
                 f'cannot make the container "{name}": a container of that name is not octo\'s',
                 hint=f"Remove or rename it: docker rename {name} other",
             )
-        self._remove(found["Id"])
+        self._engine.remove_container(found["Id"])
 
     def _own(self, name: str) -> str:
         running = self.inspect(name)
@@ -205,13 +205,6 @@ class DockerRuntime:
     def _kill(self, id: str) -> None:
         with contextlib.suppress(OctoError):
             self._engine.post("containers", id, "kill")
-
-    def _remove(self, id: str) -> None:
-        try:
-            self._engine.delete("containers", id, query={"force": True, "v": True})
-        except Conflict:  # somebody else removes it right now
-            with contextlib.suppress(NotFound):
-                self._engine.post("containers", id, "wait", query={"condition": "removed"})
 
     def _running(self, found: Any) -> Running | None:
         return dockerspec.running(found, self._instance, self._network)

@@ -4,7 +4,6 @@ The stack's image is its root, read-only, with octo's own resolv.conf and hosts 
 ARCHITECTURE.md, "Sandboxes".
 """
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from octo.engine import Engine
-from octo.errors import Conflict, NotFound, OctoError, Unavailable
+from octo.errors import NotFound, OctoError, Unavailable
 from octo.sandbox import syscalls
 from octo.sandbox.cells import HOSTS, ID, Cell
 from octo.sandbox.cgroups import Group
@@ -49,12 +48,7 @@ class DockerKind:
         return [container["Labels"]["octo.sandbox"] for container in found if self._is_ours(container)]
 
     def remove(self, id: str) -> None:
-        name = self._name(id)
-        try:
-            self._engine.delete("containers", name, query={"force": True, "v": True})
-        except Conflict:  # somebody else is removing it: gone is gone only when they have ended
-            with contextlib.suppress(NotFound):
-                self._engine.post("containers", name, "wait", query={"condition": "removed"})
+        self._engine.remove_container(self._name(id))
 
     def tidy(self) -> None:
         """Containers are all there is."""

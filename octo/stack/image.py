@@ -57,7 +57,7 @@ class StackImages:
     def take(self, tag: str, root: Path) -> None:
         """Unpack the image's tree into the folder. Raises BuildFailed."""
         name = f"octo-stack-export-{tag}"
-        self._engine.delete("containers", name, query={"force": True})  # of a run that was killed
+        self._engine.remove_container(name)  # of a run that was killed
         body = {"Image": named(tag), "Cmd": ["/bin/true"], "NetworkDisabled": True}
         made = self._engine.post("containers", "create", body=body, query={"name": name})["Id"]
         try:
@@ -72,7 +72,7 @@ class StackImages:
             if tar.code:
                 raise BuildFailed(f'cannot unpack the image "{named(tag)}": tar ended with {tar.code}')
         finally:
-            self._engine.delete("containers", made, query={"force": True, "v": True})
+            self._engine.remove_container(made)
 
     def tag(self, tag: str, also: str) -> None:
         self._engine.post("images", named(tag), "tag", query={"repo": REPOSITORY, "tag": also})

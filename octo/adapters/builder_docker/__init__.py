@@ -25,7 +25,7 @@ from octo.adapters.builder_docker.room import Room
 from octo.adapters.builder_docker.slugs import Slugs
 from octo.buildengine.engine import GROUP, BuildEngine
 from octo.engine import Engine
-from octo.errors import BuildFailed, Conflict, NotFound, Unavailable
+from octo.errors import BuildFailed, Unavailable
 from octo.images import dockerfile
 from octo.images.context import NAME, Files
 from octo.images.dockerfile import Recipe
@@ -212,11 +212,7 @@ class DockerBuilder:
         for each in engine.get("containers", "json", query={"all": True}):
             found = engine.find("containers", each["Id"], "json")
             if found and str(found["HostConfig"].get("CgroupParent")).startswith(f"/{self._place.cgroups.name}/"):
-                with contextlib.suppress(NotFound):
-                    try:
-                        engine.delete("containers", found["Id"], query={"force": True, "v": True})
-                    except Conflict:  # the engine itself is at it
-                        engine.post("containers", found["Id"], "wait", query={"condition": "removed"})
+                engine.remove_container(found["Id"])
                 yield f"container {found['Id'][:12]}"
 
     def _sweep_groups(self) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Classic:
             for short in log.containers:
                 found = self._engine.find("containers", short, "json")
                 if found and found["HostConfig"].get("CgroupParent") == job.group:
-                    self._engine.delete("containers", found["Id"], query={"force": True, "v": True})
+                    self._engine.remove_container(found["Id"])
         self._caches.discard(job.spec.app)
 
     def _verdict(self, job: Job, log: ClassicLog, error: OctoError | None, began: float) -> OctoError:

@@ -90,7 +90,7 @@ class Slugs:
             query = {"container": container, "repo": repository, "tag": tag, "pause": False}
             self._engine.post("commit", query=query, body=body, timeout=None)
         finally:
-            self._engine.delete("containers", container, query={"force": True, "v": True})
+            self._engine.remove_container(container)
         return str(self._engine.get("images", spec.tag, "json")["Id"])
 
     def _labels(self, spec: SlugSpec) -> Mapping[str, str]:
