@@ -84,6 +84,7 @@ install_quietly() { # PACKAGE...: without letting them occupy ports 80 and 22, n
 		nginx | nginx-light) held="$held nginx" ;;
 		openssh-server) held="$held ssh" ;;
 		lxc) held="$held lxc lxc-net lxc-monitord" ;; # or they make a bridge lxcbr0, with rules and a DHCP server of its own
+		consul | */consul_*.deb) held="$held consul" ;; # a test starts its own
 		docker.io) has_systemd || held="$held docker" ;; # start_engine starts it, and `setup stop` stops it
 		esac
 	done

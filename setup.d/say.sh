@@ -93,5 +93,6 @@ clean_up() { # on every exit, whatever the reason
 	end_beat
 	[ -z "$held_policy" ] || restore_policy
 	[ -z "$log" ] || rm -f -- "$log"
+	forget_consul_folder
 	exit "$code"
 }

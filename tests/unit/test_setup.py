@@ -12,7 +12,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
-PARTS = "say packages python engine stack demo"
+PARTS = "say packages python consul engine stack demo"
 
 
 def run(*argv: str | Path, user: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -135,6 +135,36 @@ def test_a_policy_that_a_killed_run_left_is_put_back_by_the_next(tmp_path: Path)
     part(f"{OURS}restore_policy", FOLDER=str(tmp_path))
     assert own.read_text() == "#!/bin/sh\nexit 0\n"
     assert list(tmp_path.iterdir()) == [own]
+
+
+# --- consul ---------------------------------------------------------------------------------------------------
+
+NO_CONSUL = 'has() { [ "$1" != consul ]; }; archive_has() { false; }; install_quietly() { echo "installs $*"; }\n'
+
+
+def test_a_consul_that_is_there_is_taken() -> None:
+    shown = part(f'{NO_CONSUL}has() {{ true; }}; consul() {{ echo "Consul v1.20.1"; }}; install_consul')
+    assert "       Consul v1.20.1 at consul\n" in shown and "installs" not in shown
+
+
+def test_a_package_of_consul_that_was_named_is_installed_and_a_missing_one_told(tmp_path: Path) -> None:
+    deb = tmp_path / "consul_1.deb"
+    shown = part(f"{NO_CONSUL}install_consul", OCTO_CONSUL_DEB=str(deb))
+    assert f'cannot install "{deb}": there is no such file' in shown and "installs" not in shown
+    deb.touch()
+    assert f"installs {deb}\n" in part(f"{NO_CONSUL}install_consul", OCTO_CONSUL_DEB=str(deb))
+
+
+def test_who_wants_no_consul_gets_none_and_is_told_what_that_means() -> None:
+    shown = part(f"{NO_CONSUL}install_consul", OCTO_CONSUL_SUITE="none")
+    assert "going on without Consul" in shown and "installs" not in shown
+
+
+def test_a_consul_that_cannot_be_fetched_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
+    nowhere = {"OCTO_CONSUL_MIRROR": f"file:{tmp_path}", "OCTO_CONSUL_SUITE": "nosuch", "PREFIX": sys.prefix}
+    shown = part(f'{NO_CONSUL}venv=$PREFIX; cd "$here"; install_consul; echo went on', TMPDIR=str(tmp_path), **nowhere)
+    assert f"cannot fetch Consul from nosuch of file:{tmp_path}\n" in shown and "OCTO_CONSUL_DEB" in shown
+    assert "went on" not in shown and not list(tmp_path.iterdir())
 
 
 # --- the stack -------------------------------------------------------------------------------------------------
