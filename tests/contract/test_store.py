@@ -1,23 +1,32 @@
 """The Store's promises, kept by the fake and by every adapter."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from octo.adapters.store_consul import ConsulStore
 from octo.adapters.store_sqlite import SqliteStore
+from octo.agent import Agent
 from octo.errors import Conflict, Locked, Unavailable
 from octo.ports import Store, Write
+from tests.consul_agent import TOKEN, ConsulAgent
 from tests.fakes import FakeStore
 
 
-@pytest.fixture(params=["fake", "sqlite"])
+@pytest.fixture(params=["fake", "sqlite", "consul"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "fake":
         yield FakeStore()
         return
-    made = SqliteStore(tmp_path / "octo.db")
+    if request.param == "sqlite":
+        made: SqliteStore | ConsulStore = SqliteStore(tmp_path / "octo.db")
+    else:
+        consul: ConsulAgent = request.getfixturevalue("consul")
+        place = f"test-{os.urandom(4).hex()}/"
+        made = ConsulStore(Agent(consul.url, token=TOKEN), prefixes={"": place}, own=place)
     yield made
     made.close()
 
@@ -65,6 +74,83 @@ def test_many_writes_happen_all_or_not_at_all(store: Store) -> None:
     with pytest.raises(Conflict):
         store.put_many([Write("b", b"1"), Write("a", b"2", 0)])
     assert store.get("b") is None and store.get("gone") is None
+
+
+def test_the_same_data_again_is_a_new_version(store: Store) -> None:
+    first = store.put("a", b"1")
+    since = store.watch("a", 0, 0)
+    assert store.put("a", b"1") > first
+    assert store.watch("a", since, 0) > since
+    with pytest.raises(Conflict):
+        store.put("a", b"2", expect=first)
+
+
+def test_a_deletion_can_expect_a_version_too(store: Store) -> None:
+    old = store.put("a", b"1")
+    now = store.put("a", b"2")
+    for expect in (old, 0):
+        with pytest.raises(Conflict):
+            store.put_many([Write("a", None, expect), Write("b", b"1")])
+    store.put_many([Write("a", None, now)])
+    with pytest.raises(Conflict):
+        store.put_many([Write("a", None, now)])
+    assert store.get("a") is None and store.get("b") is None
+
+
+@pytest.mark.parametrize("key", ["a//b", "a/../b", "a/./b", "/a", "a/", "..", "a b?c=d&e#f%2e%00", "ü/☃", "a\nb", "-x"])
+def test_any_key_is_taken_as_it_is(store: Store, key: str) -> None:
+    since = store.watch(f"k/{key}", 0, 0)
+    version = store.put(f"k/{key}", b"1", expect=0)
+    assert [row[0] for row in store.list(f"k/{key}")] == [f"k/{key}"]
+    assert store.watch(f"k/{key}", since, 0) > since
+    store.put("k/a/b", b"other")
+    store.put("k/b", b"other")
+    found = store.get(f"k/{key}")
+    assert found is not None and (found.data, found.version) == (b"1", version)
+    store.delete(f"k/{key}")
+    assert store.get(f"k/{key}") is None and store.get("k/a/b") and store.get("k/b")
+
+
+@pytest.mark.parametrize(("count", "size"), [(200, 10), (40, 100_000), (70, 20_000), (2, 1_200_000)])
+def test_many_and_big_writes_happen_all_or_not_at_all(store: Store, count: int, size: int) -> None:
+    def writes(first: bytes, expect: int | None) -> list[Write]:
+        return [Write(f"n/{i:03d}", (first * size)[:size], expect if i == 3 % count else None) for i in range(count)]
+
+    store.put_many([*writes(b"a", 0), Write("m", b"1")])
+    for bad in (
+        writes(b"b", 0),
+        [*writes(b"b", None), Write("m", None, 1 << 40)],
+        [Write("m", None, 0), *writes(b"b", None)],
+    ):
+        with pytest.raises(Conflict):
+            store.put_many(bad)
+    assert [value.data for _, value in store.list("n/")] == [b"a" * size] * count
+    store.put_many([*writes(b"c", None), Write("m", None)])
+    assert [value.data for _, value in store.list("n/")] == [b"c" * size] * count and store.get("m") is None
+    store.put_many([Write(key, None) for key, _ in store.list("n/")])
+    assert not store.list("")
+
+
+def test_no_count_is_lost_when_many_count_at_once(store: Store) -> None:
+    store.put("count", b"0", expect=0)
+
+    def add() -> None:
+        while True:
+            found = store.get("count")
+            assert found
+            try:
+                store.put("count", b"%d" % (int(found.data) + 1), expect=found.version)
+            except Conflict:
+                continue
+            return
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = store.get("count")
+    assert found and found.data == b"8"
 
 
 def test_a_list_is_sorted_and_holds_exactly_the_prefix(store: Store) -> None:
