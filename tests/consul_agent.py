@@ -67,6 +67,12 @@ class ConsulAgent:
         assert answer.status in (200, 404), text
         return json.loads(text) if text and answer.status == 200 else None
 
+    def run(self, *words: str) -> str:
+        """The `consul` command."""
+        done = subprocess.run(["consul", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def token(self, rules: str) -> str:
         """A new token that may do just that."""
         name = f"policy-{os.urandom(4).hex()}"

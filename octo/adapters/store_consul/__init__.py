@@ -74,13 +74,13 @@ class ConsulStore:
 
     def list(self, prefix: str) -> Sequence[tuple[str, Value]]:
         self._batches.settle()
-        at = self._at(prefix)
+        at, apart = self._at(prefix), self._apart(prefix)
         while True:
-            found = [f for f in self._agent.read({"Verb": "get-tree", "Key": at}) if not f.key.startswith(self._hidden)]
+            found = self._agent.read({"Verb": "get-tree", "Key": at})
             if not found:
                 self._prove_access(at)
             try:
-                return sorted((prefix + f.key.removeprefix(at), self._value(f)) for f in found)
+                return sorted((prefix + f.key.removeprefix(at), self._value(f)) for f in found if not apart(f.key))
             except Replaced:
                 continue
 
@@ -115,6 +115,12 @@ class ConsulStore:
             if key.startswith(mine):
                 return consuls + key.removeprefix(mine)
         raise ValueError(f"{key!r} is not octo's")
+
+    def _apart(self, prefix: str) -> Callable[[str], bool]:
+        """Whether a key in Consul, found under a prefix, is not of it: another prefix may lie below the same."""
+        others = [consuls for mine, consuls in self._prefixes.items() if not prefix.startswith(mine)]
+        apart = (self._hidden, *(consuls for consuls in others if consuls.startswith(self._at(prefix))))
+        return lambda key: key.startswith(apart)
 
     def _prove_access(self, prefix: str) -> None:
         """An answer without keys may be one that access control has emptied. Raises Denied.
