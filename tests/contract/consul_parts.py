@@ -53,7 +53,10 @@ class DyingAgent(Agent):
 
 
 class LossyLine:
-    """A way to the agent on which answers get lost: what was asked is done, and nobody hears of it."""
+    """A way to the agent on which answers get lost: what was asked is done, and nobody hears of it.
+
+    before: the question itself is lost.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -61,7 +64,9 @@ class LossyLine:
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         self.lose = 0  # that many answers, to requests with these bytes in them
         self.of = b""
+        self.before = False
         self.lost = 0
+        self._doomed = False
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -82,12 +87,16 @@ class LossyLine:
             threading.Thread(target=self._back, args=[agent, client], daemon=True).start()
             while data := _read(client):
                 asked = (asked + data)[-100_000:]
-                self._doomed = self.lose > 0 and self.of in asked
+                doomed = self.lose > 0 and self.of in asked
+                if doomed and self.before:
+                    self.lose, self.lost = self.lose - 1, self.lost + 1
+                    return
+                self._doomed = doomed
                 agent.sendall(data)
 
     def _back(self, agent: socket.socket, client: socket.socket) -> None:
         while data := _read(agent):
-            if getattr(self, "_doomed", False):
+            if self._doomed:
                 self.lose, self.lost = self.lose - 1, self.lost + 1
                 self._doomed = False
                 client.shutdown(socket.SHUT_RDWR)

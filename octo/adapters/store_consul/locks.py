@@ -154,6 +154,7 @@ class Locks:
                 self._end_the_last()
                 self._session = self._agent.ask(self._create)
                 if self._memory:
+                    self._memory.touch(0o600)
                     self._memory.write_text(self._session)
                 threading.Thread(target=self._keep, args=[self._session], daemon=True, name="consul session").start()
             return self._session
