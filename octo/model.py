@@ -217,6 +217,14 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Check:
+    """How a registry asks a service whether it is well."""
+
+    path: str = "/"  # of an HTTP GET; "" asks for an open port alone
+    interval: float = 15.0  # seconds
+
+
+@dataclass(frozen=True)
 class Service:
     """A registry entry: one container that may get traffic."""
 
@@ -225,6 +233,7 @@ class Service:
     address: str
     port: int
     tags: tuple[str, ...] = ("http",)
+    check: Check | None = None  # None: nobody asks it
 
 
 def environment(release: Release, process: str, index: int) -> dict[str, str]:

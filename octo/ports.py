@@ -52,13 +52,22 @@ class Store(Protocol):
 
 class Registry(Protocol):
     def register(self, service: Service) -> None:
-        """Make the service known, passing from now on. The same id replaces."""
+        """Make the service known, passing from now on until its check says otherwise. The same id replaces.
+
+        Raises Taken when that id is somebody else's service.
+        """
 
     def deregister(self, id: str) -> None:
-        """Forget the service; an unknown id is no error."""
+        """Forget the service; an unknown id is no error, and what is not octo's stays."""
 
     def services(self, name: str | None = None) -> Sequence[Service]:
-        """All services, or those of one name, sorted by id."""
+        """All services of this octo, or those of one name, sorted by id."""
+
+    def failing(self) -> Sequence[str]:
+        """The ids of those whose check fails now, sorted."""
+
+    def watch(self, since: int, timeout: float) -> int:
+        """Wait until a service came, went, or changed its health after `since`. As Store.watch."""
 
 
 # --- Blobs: what is too big for the store -------------------------------------------------------------

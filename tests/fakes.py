@@ -83,15 +83,25 @@ class FakeStore:
 class FakeRegistry:
     def __init__(self) -> None:
         self.entries: dict[str, Service] = {}
+        self.ill: set[str] = set()
+        self._changes = FakeStore()
 
     def register(self, service: Service) -> None:
         self.entries[service.id] = service
+        self._changes.put("all", b"")
 
     def deregister(self, id: str) -> None:
         self.entries.pop(id, None)
+        self._changes.put("all", b"")
 
     def services(self, name: str | None = None) -> Sequence[Service]:
         return [s for _, s in sorted(self.entries.items()) if name is None or s.name == name]
+
+    def failing(self) -> Sequence[str]:
+        return sorted(self.ill & set(self.entries))
+
+    def watch(self, since: int, timeout: float) -> int:
+        return self._changes.watch("all", since, timeout)
 
 
 class FakeBlobs:

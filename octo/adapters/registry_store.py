@@ -22,3 +22,9 @@ class StoreRegistry:
     def services(self, name: str | None = None) -> Sequence[Service]:
         found = [codec.loads(Service, value.data) for _, value in self._store.list(_PREFIX)]
         return [s for s in found if name is None or s.name == name]
+
+    def failing(self) -> Sequence[str]:
+        return ()  # nobody asks them
+
+    def watch(self, since: int, timeout: float) -> int:
+        return self._store.watch(_PREFIX, since, timeout)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import consul
+
 from octo.agent.line import Api, Away, Denied, Line
 from octo.errors import OctoError
 
@@ -54,7 +56,10 @@ class Agent:
         self._line.close()
 
     def ask(self, act: Callable[[], T], *, again: Callable[[], T] | None = None) -> T:
-        """Do a call until it is answered. again: what to do instead once a try had an unknown end."""
+        """Do a call until it is answered. Raises OctoError, in Consul's own words, for what it refuses.
+
+        again: what to do instead once a try had an unknown end.
+        """
         pause = 0.05
         while True:
             try:
@@ -66,6 +71,8 @@ class Agent:
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come back at once
                 pause = min(2 * pause, 1.0)
                 continue
+            except consul.ConsulException as error:
+                raise OctoError(f"cannot use Consul at {self.url}: {str(error)[:300]}") from None
             self._failing = None
             return answer
 

@@ -177,7 +177,7 @@ class Locks:
         """What a killed process held; that it has ended is known by the lock on octo's folder."""
         if self._memory and self._memory.exists():
             last = self._memory.read_text().strip()
-            with suppress(consul.ConsulException):
+            with suppress(OctoError):
                 self._agent.ask(lambda: self._agent.api.session.destroy(last))
 
     def _keep(self, session: str) -> None:
