@@ -26,6 +26,7 @@ from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, 
 from octo.ports import Store, Write
 
 CONFIG = "octohost/"
+DOCUMENTS = "octo/"
 ADDRESSES = "octo/addresses/"
 
 

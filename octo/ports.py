@@ -46,28 +46,21 @@ class Store(Protocol):
     def holder(self, key: str) -> str | None:
         """Who holds the lock now, in words; None when it is free."""
 
+    def about(self) -> str: ...  # where it is and how it is, in words; raises Unavailable
+    def close(self) -> None: ...  # octod ends: let go of what others wait for
+
 
 # --- Registry: services that may get traffic ---------------------------------------------------------
 
 
 class Registry(Protocol):
     def register(self, service: Service) -> None:
-        """Make the service known, passing from now on until its check says otherwise. The same id replaces.
+        """Make the service known, passing until its check fails. The same id replaces. Raises Taken: not octo's."""
 
-        Raises Taken when that id is somebody else's service.
-        """
-
-    def deregister(self, id: str) -> None:
-        """Forget the service; an unknown id is no error, and what is not octo's stays."""
-
-    def services(self, name: str | None = None) -> Sequence[Service]:
-        """All services of this octo, or those of one name, sorted by id."""
-
-    def failing(self) -> Sequence[str]:
-        """The ids of those whose check fails now, sorted."""
-
-    def watch(self, since: int, timeout: float) -> int:
-        """Wait until a service came, went, or changed its health after `since`. As Store.watch."""
+    def deregister(self, id: str) -> None: ...  # an unknown id is no error, and what is not octo's stays
+    def services(self, name: str | None = None) -> Sequence[Service]: ...  # of this octo, or of one name, sorted by id
+    def failing(self) -> Sequence[str]: ...  # ids of those whose check fails now, sorted
+    def watch(self, since: int, timeout: float) -> int: ...  # for a service that came, went or changed; as Store.watch
 
 
 # --- Blobs: what is too big for the store -------------------------------------------------------------

@@ -1,5 +1,6 @@
 """octo's own settings: defaults, then octo.toml, then OCTO_* variables; the last word wins."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -32,6 +33,15 @@ class Settings:
     mirror: str = ""  # "" is that of the host's apt sources
     extra_ca: str = ""  # PEM file that goes into the stacks, for hosts behind a TLS-intercepting proxy
     sandbox: str = "auto"  # auto, lxc or docker
+    store: str = "sqlite"  # or consul: where octo keeps all that it knows
+    registry: str = ""  # store or consul: where services are made known; "" is consul when the store is
+    consul: str = "http://127.0.0.1:8500"  # https:// and unix:///SOCKET too
+    consul_token: str = ""  # for the access control of Consul
+    consul_token_file: str = ""  # or a file that holds it
+    consul_ca: str = ""  # PEM file of the authority of an https:// one; "" is those that the host trusts
+    consul_datacenter: str = ""  # "" is the agent's own
+    consul_prefix: str = "octohost"  # config lies under PREFIX/APP/KEY; "" is the root, as octohost had it first
+    consul_documents: str = "octo"  # the prefix of everything else; two octos on one Consul need two
     blobs: str = ""  # where slugs, caches and the like lie: file:///FOLDER; "" is the folder blobs of home
     repositories: str = "mount"  # or bundle: an archive that is fetched for a push and stored after it
     builder: str = "auto"  # auto, buildkit or classic
@@ -148,6 +158,9 @@ def _checked(settings: Settings) -> Settings:
     _one_of("builder", settings.builder, ("auto", "buildkit", "classic"))
     _one_of("repositories", settings.repositories, ("mount", "bundle"))
     _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
+    _one_of("store", settings.store, ("sqlite", "consul"))
+    _one_of("registry", settings.registry or "store", ("store", "consul"))
+    _prefixes(settings.consul_prefix, settings.consul_documents)
     _network("subnet", settings.subnet)
     _network("build_network", settings.build_network)
     for network in settings.build_reach:
@@ -163,6 +176,20 @@ def _checked(settings: Settings) -> Settings:
 def _one_of(name: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         raise Usage(f'cannot use the setting "{name}": "{given}" is not {", ".join(known[:-1])} or {known[-1]}')
+
+
+def _prefixes(config: str, documents: str) -> None:
+    """No app's config may lie among octo's documents: there an app's removal would find them."""
+    for name, given in (("consul_prefix", config), ("consul_documents", documents)):
+        if given and not all(re.fullmatch(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]", word) for word in given.split("/")):
+            raise Usage(f'cannot use the setting "{name}": "{given}" is not words with slashes between them')
+    if not documents or config == documents or config.startswith(f"{documents}/"):
+        raise Usage('cannot use the setting "consul_documents": it has to be apart from consul_prefix')
+    if documents.startswith(f"{config}/" if config else "") and not documents[len(config) :].startswith(("/.", ".")):
+        raise Usage(
+            f'cannot use the setting "consul_documents": under "{config}" an app could be called "{documents}"',
+            hint='Begin it with a dot: consul_documents = ".octo".',
+        )
 
 
 def _network(name: str, given: str) -> None:

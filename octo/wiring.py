@@ -20,7 +20,7 @@ from octo.adapters.stack_debootstrap import DebootstrapStacks
 from octo.adapters.store_sqlite import SqliteStore
 from octo.assembly import Octo
 from octo.buildengine.engine import BuildEngine
-from octo.catalog import Catalog
+from octo.catalog import CONFIG, DOCUMENTS, Catalog
 from octo.engine import Engine
 from octo.errors import Usage
 from octo.figures import budgets, push_limits, rules, url_of
@@ -39,7 +39,7 @@ from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
 from octo.pipeline.stacks import needed
 from octo.pipeline.submodules import Submodules
-from octo.ports import Blobs, Console, Ports, Sandbox
+from octo.ports import Blobs, Console, Ports, Registry, Sandbox, Store
 from octo.sandbox.life import SandboxHost, SandboxLife
 from octo.settings import Settings
 from octo.specs import GB, MB
@@ -60,10 +60,10 @@ def build(settings: Settings) -> Octo:
     """Put everything together; touches nothing but octo's own folder."""
     prepare_home(settings)
     engine = Engine(settings.engine)
-    store = SqliteStore(settings.home / "octo.db")
+    store, registry = memory(settings)
     background = Background()
     machine = Machine.of(settings)
-    ports = adapters(settings, engine, store, background, machine)
+    ports = adapters(settings, engine, store, registry, background, machine)
     catalog, journal = Catalog(store), Journal(store)
     routing = Routing(catalog, ports.router, settings.domain_suffix)
     name, spans = settings.instance, budgets(settings)
@@ -147,12 +147,47 @@ class Machine:
         self.network.attach(id, pid)
 
 
-def adapters(settings: Settings, engine: Engine, store: SqliteStore, background: Background, machine: Machine) -> Ports:
+def memory(settings: Settings) -> tuple[Store, Registry]:
+    """Where octo keeps what it knows, and where it makes services known. Asks nobody yet."""
+    kind = settings.registry or ("consul" if settings.store == "consul" else "store")
+    if "consul" not in (settings.store, kind):
+        store = SqliteStore(settings.home / "octo.db")
+        return store, StoreRegistry(store)
+    # Here, for who has no Consul: importing py-consul takes 130 ms.
+    from octo.adapters.registry_consul import ConsulRegistry
+    from octo.adapters.store_consul import ConsulStore
+    from octo.agent import Agent
+
+    agent = Agent(
+        settings.consul, token=consul_token(settings), ca=settings.consul_ca, datacenter=settings.consul_datacenter
+    )
+    if settings.store == "sqlite":
+        kept: Store = SqliteStore(settings.home / "octo.db")
+    else:
+        own = f"{settings.consul_documents}/"
+        config = f"{settings.consul_prefix}/" if settings.consul_prefix else ""
+        session = settings.home / "consul-session"
+        kept = ConsulStore(agent, prefixes={CONFIG: config, DOCUMENTS: own}, own=own, memory=session)
+    return kept, ConsulRegistry(agent, instance=settings.instance) if kind == "consul" else StoreRegistry(kept)
+
+
+def consul_token(settings: Settings) -> str:
+    if not settings.consul_token_file:
+        return settings.consul_token
+    try:
+        return Path(settings.consul_token_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f'cannot read the consul_token_file "{settings.consul_token_file}": {error}') from None
+
+
+def adapters(
+    settings: Settings, engine: Engine, store: Store, registry: Registry, background: Background, machine: Machine
+) -> Ports:
     home = settings.home
     stacks = stacks_of(settings, engine, used=needed(Catalog(store), settings.keep_releases))
     return Ports(
         store=store,
-        registry=StoreRegistry(store),
+        registry=registry,
         blobs=blobs_at(settings.blobs or f"file://{home}/blobs"),
         sandbox=_sandbox(settings, engine, stacks, background, machine),
         builder=_builder(settings, engine, stacks, machine),

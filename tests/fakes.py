@@ -75,6 +75,12 @@ class FakeStore:
     def holder(self, key: str) -> str | None:
         return self._holders.get(key)
 
+    def about(self) -> str:
+        return f"{len(self.rows)} keys in memory"
+
+    def close(self) -> None:
+        pass
+
     def _newest(self, prefix: str) -> int:
         live = [v.version for k, v in self.rows.items() if k.startswith(prefix)]
         return max([*live, *(v for k, v in self._deleted.items() if k.startswith(prefix))], default=0)

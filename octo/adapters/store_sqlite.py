@@ -21,6 +21,7 @@ delete from kv where data is null;
 
 class SqliteStore:
     def __init__(self, file: Path) -> None:
+        self._file = file
         try:
             self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             file.chmod(0o600)
@@ -31,6 +32,9 @@ class SqliteStore:
             raise Unavailable(f'cannot open "{file}": {error}') from None
         self._changed = threading.Condition(threading.RLock())
         self._holders: dict[str, str] = {}
+
+    def about(self) -> str:
+        return f"SQLite, {self._file} of {self._file.stat().st_size / 1_000_000:.1f} MB"
 
     def close(self) -> None:
         with self._changed:

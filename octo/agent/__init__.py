@@ -118,6 +118,16 @@ class Agent:
 
         return self.ask(blocking)
 
+    def about(self) -> str:
+        """Its version, where it may tell, and its cluster, in words."""
+        leader, peers = self.ask(self.api.status.leader), self.ask(self.api.status.peers)
+        try:
+            version = self.ask(self.api.agent.self)["Config"]["Version"]
+        except Denied:  # agent:read is more than octo needs
+            version = ""
+        servers = "1 server" if len(peers) == 1 else f"{len(peers)} servers"
+        return f"{f'Consul {version}'.strip()} at {self.url}: {servers}, {leader or 'none'} leads"
+
     def guarded(self) -> bool:
         """Whether access control is on: without it nobody has a token. Raises Denied for an unknown token."""
         code = self.ask(lambda: self.api.http.get(lambda answer: answer.code, "/v1/acl/token/self"))

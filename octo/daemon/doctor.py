@@ -22,12 +22,19 @@ class Finding:
 
 def examine(octo: Octo) -> Sequence[Finding]:
     found: list[Finding] = []
-    for check in (_engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
+    for check in (_store, _engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
         try:
             found += check(octo)
         except OctoError as error:
             found.append(Finding(check.__name__.strip("_"), False, error.message, error.hint))
     return found
+
+
+def _store(octo: Octo) -> Iterator[Finding]:
+    yield Finding("store", True, octo.store.about())
+    services, failing = octo.ports.registry.services(), octo.ports.registry.failing()
+    said = f"{len(services)} known" + (f", failing their checks: {', '.join(failing)}" if failing else "")
+    yield Finding("services", not failing, said, "See: octo ps, octo logs")
 
 
 def _engine(octo: Octo) -> Iterator[Finding]:

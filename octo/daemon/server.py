@@ -20,13 +20,14 @@ from octo.daemon.octo_door import OctoDoor
 from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.routes import application
 from octo.daemon.ssh import SshDoor
-from octo.errors import OctoError
+from octo.errors import OctoError, Unavailable
 from octo.figures import sizes
 from octo.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ROUND = 30.0  # seconds between two rounds of the reconciler
+AGAIN = 2.0  # seconds between two tries to reach the store
 LAST_WORK = 30.0  # seconds that a stop waits for what is under way
 THREADS = 600  # at most, for calls of receivers and of the API: a push that waits in the queue holds one
 
@@ -47,6 +48,9 @@ class Server:
         loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="octod"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
+        await self._reach_store()
+        if self._ended.is_set():
+            return
         await asyncio.to_thread(self._octo.open)
         await asyncio.to_thread(self._octo.reconciler.at_start)
         await asyncio.to_thread(self._octo.pruner.sweep)
@@ -57,6 +61,20 @@ class Server:
         notify("STOPPING=1")
         await asyncio.to_thread(self._close)
         api.close()
+
+    async def _reach_store(self) -> None:
+        """Wait for a Consul that is away when octod starts: the apps go on without octod, and ending helps nobody."""
+        told = ""
+        while not self._ended.is_set():
+            try:
+                await asyncio.to_thread(self._octo.journal.all)
+                return
+            except Unavailable as error:
+                if told != error.message:
+                    log.error("waiting: %s. %s", error.message, error.hint)
+                told = error.message
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), AGAIN)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
         octo, settings = self._octo, self._settings
@@ -127,6 +145,7 @@ class Server:
         self._ssh.stop()  # only now: its sessions carry what the pushers read
         self._commands.stop()
         self._octo.ports.builder.close()
+        self._octo.store.close()
         for path in (self._settings.command_socket, self._settings.door_socket, self._settings.api_socket):
             path.unlink(missing_ok=True)
         log.info("octod ends; nginx and the apps go on")

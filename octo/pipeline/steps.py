@@ -18,11 +18,12 @@ from octo.catalog import (
 )
 from octo.errors import DeployFailed, NotFound
 from octo.formation import RELEASE_TYPE, Start
-from octo.model import App, ReleaseStatus, Service, Slot, environment
+from octo.model import App, ReleaseStatus, Slot, environment
 from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, slug_blob, sort_out
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
 from octo.pipeline.routing import Routing
+from octo.pipeline.services import service_id, service_of
 from octo.ports import Clock, Console, ContainerSpec, Ports, Running, Write
 
 KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
@@ -159,12 +160,12 @@ class Steps:
     def register(self, deploy: Deploy) -> Deploy:
         for slot in deploy.slots:
             if deploy.release.routed and is_web(slot.process):
-                self._ports.registry.register(_service(deploy, slot))
+                self._ports.registry.register(service_of(deploy.app, slot, deploy.release.config))
         return deploy
 
     def deregister_new(self, deploy: Deploy) -> None:
         for slot in deploy.slots:
-            self._ports.registry.deregister(_service(deploy, slot).id)
+            self._ports.registry.deregister(service_id(deploy.app, slot))
 
     def route(self, deploy: Deploy) -> Deploy:
         with self._progress.step("route", "Routing", "nginx switched and proved"):
@@ -216,16 +217,6 @@ class Steps:
 
     def freed(self, deploy: Deploy) -> Sequence[Write]:
         return [address_write(s.address, None) for s in deploy.retire if s.address]
-
-
-def service_id(app: App, slot: Slot) -> str:
-    """octohost's NAME-IP-PORT (row J1)."""
-    return f"{app.name}-{slot.address}-{slot.port}"
-
-
-def _service(deploy: Deploy, slot: Slot) -> Service:
-    tags = ("http", f"v{slot.release}")
-    return Service(service_id(deploy.app, slot), deploy.app.name, slot.address, slot.port, tags)
 
 
 def _targets(deploy: Deploy) -> Targets:

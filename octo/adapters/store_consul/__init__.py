@@ -43,6 +43,10 @@ class ConsulStore:
         self._locks = Locks(agent, own + ".locks/", ttl=lock_ttl, memory=memory)
         self._batches = Batches(agent, self._parts, own + ".batches/", self._locks.fences)
 
+    def about(self) -> str:
+        self.list(next(iter(self._prefixes)))  # what it may, and not only that it answers
+        return self._agent.about()
+
     def close(self) -> None:
         self._locks.close()
         self._agent.close()

@@ -1,0 +1,51 @@
+"""What the registry is told of a container: octohost's names, tags and checks. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from octo.errors import Usage
+from octo.model import App, Check, Service, Slot
+
+WEB = "http"  # the tag whose services are asked by default, as octohost had it
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_LEAST, _MOST = 1, 3600  # seconds
+
+
+def service_id(app: App, slot: Slot) -> str:
+    """octohost's NAME-IP-PORT (row J1)."""
+    return f"{app.name}-{slot.address}-{slot.port}"
+
+
+def service_of(app: App, slot: Slot, config: Mapping[str, str]) -> Service:
+    """config: of the container's release; CONSUL_TAGS, CUSTOM_CHECK, CUSTOM_CHECK_INTERVAL count. Raises Usage."""
+    given = [word.strip() for word in config.get("CONSUL_TAGS", WEB).split(",")]
+    tags = tuple(dict.fromkeys(tag for tag in (*given, f"v{slot.release}") if tag))
+    check = check_of(config) if WEB in tags or config.get("CUSTOM_CHECK") else None
+    return Service(service_id(app, slot), app.name, slot.address, slot.port, tags, check)
+
+
+def check_of(config: Mapping[str, str]) -> Check:
+    """The check of a service: a GET of "/" every 15 s, unless the config has it otherwise. Raises Usage."""
+    return Check(_path(config.get("CUSTOM_CHECK", "")), _seconds(config.get("CUSTOM_CHECK_INTERVAL", "")))
+
+
+def _path(text: str) -> str:
+    """Of a URL, the path and query alone: each container is asked at its own address, and nobody else is."""
+    if text == "tcp":
+        return ""
+    matched = re.fullmatch(r"(?:https?://[^/?#\s]+)?(/[!-\"$-~]{0,2000})?(?:#.*)?", text)
+    if not matched:
+        raise Usage(
+            f'cannot use "{text[:60]}" as CUSTOM_CHECK', hint='Set it to a path as "/health", to a URL, or to "tcp".'
+        )
+    return matched[1] or "/"
+
+
+def _seconds(text: str) -> float:
+    matched = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)?", text or "15s")
+    seconds = float(matched[1]) * _UNITS[matched[2] or "s"] if matched else 0
+    if not _LEAST <= seconds <= _MOST:
+        raise Usage(
+            f'cannot use "{text[:60]}" as CUSTOM_CHECK_INTERVAL', hint='Set it from 1s to 1h, as "30s" or "2m".'
+        )
+    return seconds
