@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from octo import codec
-from octo.errors import Conflict
+from octo.errors import Conflict, Unavailable
 from octo.ports import Store, Write
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,8 @@ class Journal:
                 entry = self._advance(procedure, entry)
         except Exception as error:
             try:
+                if isinstance(error, Unavailable) and (done := self._committed(procedure, entry)):
+                    return done
                 self._undo(procedure, replace(entry, way=Way.UNDO, reason=str(error)))
             finally:
                 self._active.discard(entry.id)
@@ -130,6 +132,15 @@ class Journal:
                 continue
             return after
         raise conflict
+
+    def _committed(self, procedure: Procedure[S], entry: Entry) -> Entry | None:
+        """The entry as it is stored, when it says that the commit was done: a store may fail to say so.
+
+        Raises Unavailable when nobody knows; `recover` will.
+        """
+        kept = self._store.get(PREFIX + entry.id)
+        stored = codec.loads(Entry, kept.data) if kept else entry
+        return stored if stored.way is Way.DO and stored.next > procedure.commit else None
 
     def _undo(self, procedure: Procedure[S], entry: Entry) -> None:
         """Undo the step that may have begun and all before it, in the opposite order."""

@@ -1,12 +1,13 @@
 """Steps, their undoing, and what a crash leaves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from octo.errors import Conflict
+from octo.errors import Conflict, Unavailable
 from octo.journal import Journal, Procedure, Step
-from octo.ports import Write
+from octo.ports import Value, Write
 from tests.fakes import FakeStore
 
 
@@ -67,6 +68,57 @@ def test_a_step_that_fails_is_undone_with_those_before_it_and_told_why() -> None
         Journal(store).begin(world.procedure(), Subject())
     assert world.undone == ["two", "one"] and set(world.reasons) == {"two fails"}
     assert not store.get("truth") and not Journal(store).all()
+
+
+class MuteStore(FakeStore):
+    """Does the commit, or does it not, and answers nothing; later it answers again."""
+
+    def __init__(self, *, does: bool, later: bool) -> None:
+        super().__init__()
+        self.does, self.later, self.mute = does, later, False
+
+    def put_many(self, writes: Sequence[Write]) -> None:
+        if any(write.key == "truth" for write in writes):
+            if self.does:
+                super().put_many(writes)
+            self.mute = not self.later
+            raise Unavailable("cannot reach the store")
+        if self.mute:
+            raise Unavailable("cannot reach the store")
+        super().put_many(writes)
+
+    def get(self, key: str) -> Value | None:
+        if self.mute:
+            raise Unavailable("cannot reach the store")
+        return super().get(key)
+
+
+def test_a_commit_whose_answer_was_lost_is_not_undone() -> None:
+    store, world = MuteStore(does=True, later=True), World()
+    journal, procedure = Journal(store), world.procedure()
+    entry = journal.begin(procedure, Subject())
+    assert journal.finish(procedure, entry).done == ("one", "two", "commit", "after")
+    assert world.undone == [] and store.get("truth") and not journal.all()
+
+
+def test_a_commit_that_did_not_happen_is_undone() -> None:
+    store, world = MuteStore(does=False, later=True), World()
+    with pytest.raises(Unavailable):
+        Journal(store).begin(world.procedure(), Subject())
+    assert world.undone == ["commit", "two", "one"] and not store.get("truth") and not Journal(store).all()
+
+
+@pytest.mark.parametrize("does", [True, False])
+def test_a_commit_of_which_nobody_knows_is_left_to_recover(does: bool) -> None:
+    store, world = MuteStore(does=does, later=False), World()
+    journal, procedure = Journal(store), world.procedure()
+    with pytest.raises(Unavailable):
+        journal.begin(procedure, Subject())
+    assert world.undone == []
+    store.mute = False
+    (entry,) = journal.open()
+    journal.recover(procedure, entry)
+    assert world.undone == ([] if does else ["commit", "two", "one"]) and not journal.all()
 
 
 def test_after_the_commit_nothing_is_undone() -> None:

@@ -1,0 +1,75 @@
+"""octo on Consul: the same pushes, with everything that octo knows in its KV and every web container in its catalog."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests import apps
+from tests.consul_agent import ConsulAgent
+from tests.stories.conftest import Name, serving
+from tests.stories.host import Host, Repository
+
+
+@pytest.fixture(scope="module")
+def place(consul: ConsulAgent) -> str:
+    return f"story-{consul.port}"
+
+
+@pytest.fixture(scope="module")
+def yard(consul: ConsulAgent, place: str) -> Iterator[Host]:
+    """With a token that has no more rights than docs/consul.md says."""
+    rules = [f'key_prefix "{p}/" {{ policy = "write" }}' for p in (place, f"{place}-octo")]
+    rights = [*rules, 'session_prefix "" { policy = "write" }', 'service_prefix "" { policy = "write" }']
+    token = consul.token("\n".join([*rights, 'node_prefix "" { policy = "read" }']))
+    settings = {"STORE": "consul", "CONSUL": consul.url, "CONSUL_PREFIX": place, "CONSUL_DOCUMENTS": f"{place}-octo"}
+    with serving(**{f"OCTO_{k}": v for k, v in settings.items()}, OCTO_CONSUL_TOKEN=token) as made:
+        yield made
+
+
+def passing(consul: ConsulAgent, app: str) -> list[tuple[str, list[str]]]:
+    found = consul.call("GET", f"/v1/health/service/{app}?passing")
+    return [(f"{e['Service']['Address']}:{e['Service']['Port']}", e["Service"]["Tags"]) for e in found]
+
+
+def kv(consul: ConsulAgent, prefix: str) -> list[str]:
+    found: Any = consul.call("GET", f"/v1/kv/{prefix}?keys")
+    return [key.removeprefix(prefix) for key in found or []]
+
+
+@pytest.mark.row("H2")
+@pytest.mark.row("J1")
+@pytest.mark.row("J3")
+def test_a_push_is_served_and_consul_knows_it(consul: ConsulAgent, yard: Host, names: Name, place: str) -> None:
+    app = names("shop")
+    clone = Repository(yard, app, apps.web("hello"))
+    clone.push()
+    assert yard.get(app) == (200, "hello v1 ")
+    yard.octo("config:set", "-a", app, "WORD=deep", "CONSUL_TAGS=http,blue")
+    assert yard.get(app) == (200, "hello v2 deep")
+    assert consul.call("GET", f"/v1/kv/{place}/{app}/WORD")[0]["Value"] == "ZGVlcA=="
+    clone.commit({"greeting.txt": "two\n"})
+    clone.push()
+    yard.idle()
+    ((address, tags),) = passing(consul, app)
+    assert tags == ["http", "blue", "v3"] and address.startswith("10.220.")
+    yard.octo("ps:scale", "-a", app, "web=2")
+    assert len(passing(consul, app)) == 2
+    finding = {f["check"]: f for f in json.loads(yard.octo("doctor", "--format", "json", code=None))}
+    assert finding["store"]["ok"] and finding["store"]["detail"].startswith("Consul")
+    assert finding["services"]["detail"].startswith("2 known")
+
+
+def test_killed_and_started_again_octo_knows_all(consul: ConsulAgent, yard: Host, names: Name, place: str) -> None:
+    app = names("shop")
+    Repository(yard, app, apps.web("hello")).push()
+    yard.kill()
+    yard.start()
+    yard.octo("config:set", "-a", app, "WORD=again")
+    assert yard.get(app) == (200, "hello v2 again")
+    yard.octo("apps:destroy", app, "--confirm", app)
+    yard.idle()
+    assert passing(consul, app) == [] and kv(consul, f"{place}/{app}/") == []
+    left = kv(consul, f"{place}-octo/")
+    assert {key.split("/")[0] for key in left} <= {"keys"}
