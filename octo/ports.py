@@ -47,7 +47,7 @@ class Store(Protocol):
         """Who holds the lock now, in words; None when it is free."""
 
     def about(self) -> str: ...  # where it is and how it is, in words; raises Unavailable
-    def close(self) -> None: ...  # octod ends: let go of what others wait for
+    def leave(self) -> None: ...  # octod ends: let go of what others wait for
 
 
 # --- Registry: services that may get traffic ---------------------------------------------------------

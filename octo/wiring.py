@@ -32,6 +32,7 @@ from octo.pipeline.background import Background
 from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
+from octo.pipeline.health import Health
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
@@ -65,7 +66,8 @@ def build(settings: Settings) -> Octo:
     machine = Machine.of(settings)
     ports = adapters(settings, engine, store, registry, background, machine)
     catalog, journal = Catalog(store), Journal(store)
-    routing = Routing(catalog, ports.router, settings.domain_suffix)
+    health = Health(registry)
+    routing = Routing(catalog, ports.router, settings.domain_suffix, health.well)
     name, spans = settings.instance, budgets(settings)
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
     wait = settings.push_wait
@@ -94,7 +96,7 @@ def build(settings: Settings) -> Octo:
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
     reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
     parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
-    return Octo(settings, engine, store, ports, *parts, account, guard, pruner, machine.network, machine.chosen)
+    return Octo(settings, engine, store, ports, *parts, account, guard, pruner, machine.network, machine.chosen, health)
 
 
 def _disk(settings: Settings, engine: Engine, ports: Ports, catalog: Catalog) -> tuple[Account, DiskGuard, Pruner]:

@@ -78,7 +78,7 @@ class FakeStore:
     def about(self) -> str:
         return f"{len(self.rows)} keys in memory"
 
-    def close(self) -> None:
+    def leave(self) -> None:
         pass
 
     def _newest(self, prefix: str) -> int:

@@ -36,6 +36,9 @@ class SqliteStore:
     def about(self) -> str:
         return f"SQLite, {self._file} of {self._file.stat().st_size / 1_000_000:.1f} MB"
 
+    def leave(self) -> None:
+        pass
+
     def close(self) -> None:
         with self._changed:
             self._db.close()

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from octo import __version__, wiring
 from octo.daemon import http
@@ -108,6 +109,8 @@ class Server:
         octo.ssh_listening = self._ssh.listening
         self._doors = [doors, local, runs]
         threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
+        follow = partial(octo.health.follow, self._route_anew, self._over.wait)
+        threading.Thread(target=follow, daemon=True, name="services").start()
         return api
 
     def _director(self, loop: asyncio.AbstractEventLoop) -> Director:
@@ -122,6 +125,12 @@ class Server:
             sizes=sizes(settings),
             bundles=settings.repositories == "bundle",
         )
+
+    def _route_anew(self) -> None:
+        try:
+            self._octo.routing.refresh()
+        except Exception:
+            log.exception("cannot route around what fails")
 
     def _rounds(self) -> None:
         while not self._over.wait(ROUND):
@@ -145,7 +154,7 @@ class Server:
         self._ssh.stop()  # only now: its sessions carry what the pushers read
         self._commands.stop()
         self._octo.ports.builder.close()
-        self._octo.store.close()
+        self._octo.store.leave()
         for path in (self._settings.command_socket, self._settings.door_socket, self._settings.api_socket):
             path.unlink(missing_ok=True)
         log.info("octod ends; nginx and the apps go on")

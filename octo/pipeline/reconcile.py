@@ -12,6 +12,7 @@ from octo.formation import wanted
 from octo.journal import Journal, Procedure
 from octo.model import App, BuildStatus
 from octo.pipeline.deploy import Deployer, Silent
+from octo.pipeline.health import Services
 from octo.pipeline.plan import ONE_OFF, Deploy, image_tag
 from octo.pipeline.routing import Routing
 from octo.ports import Ports, Running, Write
@@ -34,6 +35,7 @@ class Reconciler:
         self._ports, self._catalog, self._routing = ports, catalog, routing
         self._journal, self._deployer, self._procedures = journal, deployer, procedures
         self._instance = instance
+        self._services = Services(ports, catalog, journal)
 
     def at_start(self) -> None:
         """Nothing of the last octod is alive but containers and nginx: end what it had begun, remove its left-overs."""
@@ -49,6 +51,7 @@ class Reconciler:
         self._sweep(at_start=True)
         self._free_addresses()
         self.heal()
+        self._mend_services()
         self._refresh()
 
     def again(self) -> None:
@@ -60,6 +63,7 @@ class Reconciler:
         self._sweep_stacks()
         self._free_addresses()
         self.heal()
+        self._mend_services()
         self._ports.router.mark()  # bounds its logs
         self._refresh()
 
@@ -75,6 +79,12 @@ class Reconciler:
                 log.error("cannot end the %s that was cut off: %s", entry.procedure, error.message)
             except (KeyError, TypeError, ValueError):  # another version's: it stays, and octod serves all the same
                 log.exception("cannot read the journal entry %s of a %s", entry.id, entry.procedure)
+
+    def _mend_services(self) -> None:
+        try:
+            self._services.mend()
+        except OctoError as error:  # the apps serve without it
+            log.error("cannot mend the services: %s", error.message)
 
     def _refresh(self) -> None:
         try:

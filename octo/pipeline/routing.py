@@ -4,18 +4,25 @@ Two deploys at once must not route each other back: each table holds the flips o
 """
 
 import threading
+from collections.abc import Callable
 
 from octo.catalog import Catalog, Targets
 from octo.errors import Usage
 from octo.model import App, hostname
 from octo.ports import Route, Router
 
+Addresses = tuple[str, ...]  # "address:port"
+
 
 class Routing:
-    def __init__(self, catalog: Catalog, router: Router, suffix: str) -> None:
+    def __init__(
+        self, catalog: Catalog, router: Router, suffix: str, well: Callable[[Addresses], Addresses] = lambda a: a
+    ):
+        """well: of an app's addresses, those that may get requests."""
         self._catalog = catalog
         self._router = router
         self._suffix = suffix
+        self._well = well
         self._flips: dict[str, Targets] = {}
         self._one, self._count = threading.Lock(), threading.Lock()
         self._asked = self._answered = 0  # calls of refresh: made, and contained in the table in force
@@ -65,7 +72,7 @@ class Routing:
             if to.routed:
                 # A domain that is some app's own name routes nobody else's requests, however it came into the store.
                 hosts = (self.host(app), *(h for h in own.get(app.id, []) if h not in taken and _good(h)))
-                result.append(Route(app.name, app.id, hosts, to.addresses, to.release))
+                result.append(Route(app.name, app.id, hosts, self._well(to.addresses), to.release))
         return result
 
     def host(self, app: App) -> str:

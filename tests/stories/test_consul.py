@@ -73,3 +73,28 @@ def test_killed_and_started_again_octo_knows_all(consul: ConsulAgent, yard: Host
     assert passing(consul, app) == [] and kv(consul, f"{place}/{app}/") == []
     left = kv(consul, f"{place}-octo/")
     assert {key.split("/")[0] for key in left} <= {"keys"}
+
+
+@pytest.mark.row("J9")
+def test_what_consul_reports_critical_leaves_the_routing_and_returns(
+    consul: ConsulAgent, yard: Host, names: Name
+) -> None:
+    app = names("shop")
+    Repository(yard, app, apps.web("hello")).push()
+    yard.octo("ps:scale", "-a", app, "web=2")
+    assert answering(yard, app) == {"web.1", "web.2"}
+    ids = [service["ID"] for service in consul.call("GET", "/v1/agent/services").values() if service["Service"] == app]
+    for on, processes in ((True, 1), (False, 2)):
+        maintain(consul, ids[0], on=on)
+        while len(answering(yard, app)) != processes:
+            pass
+
+
+def maintain(consul: ConsulAgent, id: str, *, on: bool) -> None:
+    consul.call("PUT", f"/v1/agent/service/maintenance/{id}?enable={'true' if on else 'false'}")
+
+
+def answering(yard: Host, app: str) -> set[str]:
+    """The processes that answer twenty requests; nginx takes one after the other."""
+    pages = [yard.get(app, "/env")[1] for _ in range(20)]
+    return {line.removeprefix("DYNO=") for page in pages for line in page.splitlines() if line.startswith("DYNO=")}

@@ -47,6 +47,9 @@ class ConsulStore:
         self.list(next(iter(self._prefixes)))  # what it may, and not only that it answers
         return self._agent.about()
 
+    def leave(self) -> None:
+        self._locks.close()
+
     def close(self) -> None:
         self._locks.close()
         self._agent.close()
