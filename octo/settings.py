@@ -14,6 +14,7 @@ from octo.model import hostname, port_number
 CHECKOUT = Path(__file__).resolve().parent.parent
 SYSTEM_FILE = Path("/etc/octo/octo.toml")
 MB = 1024 * 1024
+STORES = ("sqlite", "consul")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _checked(settings: Settings) -> Settings:
     _one_of("builder", settings.builder, ("auto", "buildkit", "classic"))
     _one_of("repositories", settings.repositories, ("mount", "bundle"))
     _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
-    _one_of("store", settings.store, ("sqlite", "consul"))
+    _one_of("store", settings.store, STORES)
     _one_of("registry", settings.registry or "store", ("store", "consul"))
     _prefixes(settings.consul_prefix, settings.consul_documents)
     _network("subnet", settings.subnet)

@@ -1,5 +1,6 @@
 """`octod`: serve in the foreground. `octod down`: end everything of this octo: daemon, nginx, containers.
 
+`octod migrate consul`, `octod migrate sqlite`: move all that octo knows there, while no octod runs.
 `octod stack`: make the default stack where there is none of its recipe; no octod need run.
 """
 
@@ -10,10 +11,11 @@ import os
 import signal
 import sys
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from octo.errors import OctoError, Unavailable
-from octo.settings import Settings, load
+from octo.settings import STORES, Settings, load
 
 
 def main() -> int:
@@ -29,8 +31,10 @@ def main() -> int:
             return down(settings)
         if words == ["stack"]:
             return stack(settings)
+        if len(words) == 2 and words[0] == "migrate" and words[1] in STORES:
+            return migrate(settings, words[1])
         if words:
-            print("usage: octod [down | stack]", file=sys.stderr)
+            print("usage: octod [down | stack | migrate consul | migrate sqlite]", file=sys.stderr)
             return 2
         return serve(settings)
     except OctoError as error:
@@ -78,6 +82,24 @@ def down(settings: Settings) -> int:
                 fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
             wiring.build(settings).shut_down(lambda text: print(f"-----> {text}"))
     print("=====> Stopped. The apps' data are kept; octod brings the apps back when it starts.")
+    return 0
+
+
+def migrate(settings: Settings, to: str) -> int:
+    """May be cut off and run again; until it has ended, the old store is the one that counts."""
+    from octo import wiring
+    from octo.pipeline.migrate import move
+
+    with (settings.home / "octod.lock").open("a+") as lock:
+        alone(lock.fileno(), settings.home)
+        came = STORES[1 - STORES.index(to)]
+        source, target = (wiring.memory(replace(settings, store=name))[0] for name in (came, to))
+        try:
+            moved = move(source, target, names=(came, to), tell=lambda text: print(f"-----> {text}", flush=True))
+        finally:
+            source.leave()
+            target.leave()
+    print(f'=====> Moved {moved.keys} keys, {moved.bytes / 1000:.1f} kB. Now set store = "{to}" and start octod.')
     return 0
 
 

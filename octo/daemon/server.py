@@ -23,6 +23,7 @@ from octo.daemon.routes import application
 from octo.daemon.ssh import SshDoor
 from octo.errors import OctoError, Unavailable
 from octo.figures import sizes
+from octo.pipeline.migrate import refuse_if_left
 from octo.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Server:
         told = ""
         while not self._ended.is_set():
             try:
-                await asyncio.to_thread(self._octo.journal.all)
+                await asyncio.to_thread(refuse_if_left, self._octo.store, self._settings.store)
                 return
             except Unavailable as error:
                 if told != error.message:
