@@ -42,6 +42,7 @@ class Settings:
     consul_ca: str = ""  # PEM file of the authority of an https:// one; "" is those that the host trusts
     consul_datacenter: str = ""  # "" is the agent's own
     consul_prefix: str = "octohost"  # config lies under PREFIX/APP/KEY; "" is the root, as octohost had it first
+    consul_patience: float = 15  # seconds that a call waits for a Consul that has just gone, as for a new leader
     consul_documents: str = "octo"  # the prefix of everything else; two octos on one Consul need two
     blobs: str = ""  # where slugs, caches and the like lie: file:///FOLDER; "" is the folder blobs of home
     repositories: str = "mount"  # or bundle: an archive that is fetched for a push and stored after it

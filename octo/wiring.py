@@ -161,7 +161,11 @@ def memory(settings: Settings) -> tuple[Store, Registry]:
     from octo.agent import Agent
 
     agent = Agent(
-        settings.consul, token=consul_token(settings), ca=settings.consul_ca, datacenter=settings.consul_datacenter
+        settings.consul,
+        token=consul_token(settings),
+        ca=settings.consul_ca,
+        datacenter=settings.consul_datacenter,
+        patience=settings.consul_patience,
     )
     if settings.store == "sqlite":
         kept: Store = SqliteStore(settings.home / "octo.db")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from octo.catalog import Catalog
-from octo.errors import Forbidden
+from octo.errors import Forbidden, Unavailable
 from octo.model import App, UserName, fingerprint
 
 
@@ -35,13 +35,32 @@ NOBODY = Actor(None)
 class Access:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._known: dict[str, UserName] = {}  # by fingerprint, as was last heard
         self._tokens: dict[str, Actor] = {}
         self._lock = threading.Lock()
 
+    def learn(self) -> None:
+        """Remember who has a key, for when the store is away."""
+        self._known = {key.fingerprint: key.user for key in self._catalog.keys()}
+
     def by_fingerprint(self, text: str) -> Actor:
-        """The owner of a registered key, else NOBODY."""
-        key = self._catalog.key(fingerprint(text))
-        return Actor(key.user) if key else NOBODY
+        """The owner of a registered key, else NOBODY.
+
+        While the store is away, its last known owner, who is to read that it is, and not that the key is unknown:
+        without the store nothing is done for anybody.
+        """
+        asked = fingerprint(text)
+        try:
+            key = self._catalog.key(asked)
+        except Unavailable:
+            if asked in self._known:
+                return Actor(self._known[asked])
+            raise
+        if key is None:
+            self._known.pop(asked, None)
+            return NOBODY
+        self._known[asked] = key.user
+        return Actor(key.user)
 
     def grant(self, actor: Actor) -> str:
         """A token that stands for the actor until `revoke`; for one command."""

@@ -56,6 +56,7 @@ class Server:
         await asyncio.to_thread(self._octo.open)
         await asyncio.to_thread(self._octo.reconciler.at_start)
         await asyncio.to_thread(self._octo.pruner.sweep)
+        await asyncio.to_thread(self._access.learn)
         api = await self._open(loop)
         notify("READY=1")
         log.info("octo %s serves %s", __version__, self._settings.home)

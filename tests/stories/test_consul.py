@@ -1,15 +1,17 @@
 """octo on Consul: the same pushes, with everything that octo knows in its KV and every web container in its catalog."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests import apps
-from tests.consul_agent import ConsulAgent
+from tests.consul_agent import TOKEN, ConsulAgent, running
 from tests.stories.conftest import Name, serving
-from tests.stories.host import Host, Repository
+from tests.stories.host import CHECKOUT, Host, Repository
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,63 @@ def answering(yard: Host, app: str) -> set[str]:
     """The processes that answer twenty requests; nginx takes one after the other."""
     pages = [yard.get(app, "/env")[1] for _ in range(20)]
     return {line.removeprefix("DYNO=") for page in pages for line in page.splitlines() if line.startswith("DYNO=")}
+
+
+def test_without_consul_apps_serve_and_changes_are_refused_until_it_is_back() -> None:
+    with running(lasting=True) as consul:
+        settings = {"CONSUL": consul.url, "CONSUL_TOKEN": TOKEN, "CONSUL_PATIENCE": "1", "STORE": "consul"}
+        with serving(**{f"OCTO_{k}": v for k, v in settings.items()}) as host:
+            clone = Repository(host, "shop", apps.web("hello"))
+            clone.push()
+            host.idle()
+            consul.kill()
+            clone.commit({"greeting.txt": "two\n"})
+            for refused in (clone.push(code=None), host.octo("config:set", "-a", "shop", "A=1", code=None)):
+                (line,) = [line for line in refused.splitlines() if "cannot" in line]
+                assert f"cannot reach Consul at {consul.url}: Connection refused" in line
+                assert "Start Consul" in refused
+            assert host.get("shop") == (200, "hello v1 ")
+            host.kill()
+            assert host.get("shop") == (200, "hello v1 ")
+            consul.start()
+            host.start()
+            consul.kill()
+            consul.start()
+            assert "done, v2" in clone.push()
+            assert host.get("shop") == (200, "two v2 ")
+            host.idle()
+            ((_, tags),) = passing(consul, "shop")
+            assert tags == ["http", "v2"]
+
+
+def test_a_whole_octo_moves_to_consul_and_back(consul: ConsulAgent, place: str) -> None:
+    at = {
+        "CONSUL": consul.url,
+        "CONSUL_TOKEN": TOKEN,
+        "CONSUL_PREFIX": f"{place}-b",
+        "CONSUL_DOCUMENTS": f"{place}-b-octo",
+    }
+    with serving(**{f"OCTO_{k}": v for k, v in at.items()}) as host:
+        Repository(host, "moving", apps.web("hello")).push()
+        host.stop()
+        assert 'Now set store = "consul" and start octod.' in octod(host, "migrate", "consul")
+        assert "everything in it has moved to consul" in octod(host, code=2)
+        host.env["OCTO_STORE"] = "consul"
+        host.start()
+        host.octo("config:set", "-a", "moving", "WORD=deep")
+        assert host.get("moving") == (200, "hello v2 deep")
+        host.idle()
+        assert len(passing(consul, "moving")) == 1
+        host.stop()
+        octod(host, "migrate", "sqlite")
+        host.env["OCTO_STORE"] = "sqlite"
+        host.start()
+        assert host.json("config", "-a", "moving")["WORD"] == "deep"
+        assert host.get("moving") == (200, "hello v2 deep")
+
+
+def octod(host: Host, *words: str, code: int = 0) -> str:
+    argv = [sys.executable, "-m", "octo.daemon", *words]
+    done = subprocess.run(argv, env=host.env, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
