@@ -41,7 +41,8 @@ class Access:
 
     def learn(self) -> None:
         """Remember who has a key, for when the store is away."""
-        self._known = {key.fingerprint: key.user for key in self._catalog.keys()}
+        keys = self._catalog.keys()
+        self._known = {key.fingerprint: key.user for key in keys}
 
     def by_fingerprint(self, text: str) -> Actor:
         """The owner of a registered key, else NOBODY.
