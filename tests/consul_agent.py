@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-TOKEN = "all-rights"
+TOKEN = "3f6e1d0a-0000-4000-8000-0000000c7050"
 
 
 class ConsulAgent:
@@ -23,6 +23,7 @@ class ConsulAgent:
 
     def __init__(self, folder: Path, *, lasting: bool = False) -> None:
         self.folder, self.lasting = folder, lasting
+        self.cluster: list[ConsulAgent] = [self]
         with ExitStack() as held:
             *numbers, self.port, self.tls_port = [held.enter_context(_reserved()) for _ in range(5)]
         names = ("server", "serf_lan", "serf_wan")
@@ -36,12 +37,22 @@ class ConsulAgent:
         if not self.ca.exists():
             self._certify()
         (self.folder / "agent.json").write_text(json.dumps(self._settings()))
-        mode = ["-bootstrap-expect=1", "-server", f"-data-dir={self.folder}/data"] if self.lasting else ["-dev"]
+        others = [f"-retry-join=127.0.0.1:{a.ports['serf_lan']}" for a in self.cluster if a is not self]
+        server = [f"-bootstrap-expect={len(self.cluster)}", "-server", f"-data-dir={self.folder}/data", *others]
+        mode = server if self.lasting else ["-dev"]
         with (self.folder / "log").open("ab") as log:
             argv = ["consul", "agent", *mode, f"-config-file={self.folder}/agent.json"]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if len(self.cluster) == 1:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until it has a leader and writes."""
         while self._asked() != 200:
-            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert self.process and self.process.poll() is None, (self.folder / "log").read_text()
+
+    def leads(self) -> bool:
+        return bool(self.call("GET", "/v1/status/leader") == f"127.0.0.1:{self.ports['server']}")
 
     def kill(self) -> None:
         assert self.process
@@ -134,19 +145,32 @@ class ConsulAgent:
 
 @contextmanager
 def running(*, lasting: bool = False) -> Iterator[ConsulAgent]:
+    with cluster(1, lasting=lasting) as (agent,):
+        yield agent
+
+
+@contextmanager
+def cluster(count: int, *, lasting: bool = True) -> Iterator[list[ConsulAgent]]:
+    """Servers on loopback that know each other."""
     if shutil.which("consul") is None:
         if os.environ.get("OCTO_CONSUL_SUITE") == "none":
             pytest.skip("there is no Consul, as OCTO_CONSUL_SUITE=none wanted it")
         pytest.fail("there is no Consul: run ./setup test")
     folder = Path(tempfile.mkdtemp(prefix="octo-consul-", dir="/tmp"))
-    agent = ConsulAgent(folder, lasting=lasting)
+    agents = [ConsulAgent(folder / str(number), lasting=lasting) for number in range(count)]
     try:
-        agent.start()
-        yield agent
+        for agent in agents:
+            agent.folder.mkdir()
+            agent.cluster = agents
+            agent.start()
+        for agent in agents:
+            agent.wait()
+        yield agents
     finally:
-        if agent.process and agent.process.poll() is None:
-            agent.resume()
-            agent.kill()
+        for agent in agents:
+            if agent.process and agent.process.poll() is None:
+                agent.resume()
+                agent.kill()
         shutil.rmtree(folder)
 
 
