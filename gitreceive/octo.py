@@ -3,7 +3,7 @@
 It prints nothing itself but that octod is not there. Found, in this order: $OCTO_SOCKET, $OCTO_HOME/run/octo.sock,
 .octo/run/octo.sock here and in every folder above, that of this checkout, EMBEDDED, SYSTEM. A socket met by
 looking around counts only when it belongs to root or to the caller: the message carries the caller's terminal.
-What must work without octod (help, version, doctor) is run in place then, by the checkout's own Python.
+What must work without octod (help, version, doctor, store:migrate) is run in place then, by the checkout's own Python.
 Whole process without octod's part 6.3 ms, `python3 -I -S -c pass` 5.8.
 """
 
@@ -11,7 +11,7 @@ import posix
 
 from gitreceive import command, wire
 
-IN_PLACE = ("help", "--help", "-h", "version", "--version", "doctor")
+IN_PLACE = ("help", "--help", "-h", "version", "--version", "doctor", "store:migrate")
 SYSTEM = "/run/octo/octo.sock"
 EMBEDDED = "/var/lib/octo-embedded"  # where ./setup demo keeps its state when the checkout is closed to others
 CHECKOUT = __file__.rpartition("/gitreceive/")[0]

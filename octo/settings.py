@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Settings:
     store: str = "sqlite"  # or consul: where octo keeps all that it knows
     registry: str = ""  # store or consul: where services are made known; "" is consul when the store is
     consul: str = "http://127.0.0.1:8500"  # https:// and unix:///SOCKET too
-    consul_token: str = ""  # for the access control of Consul
+    consul_token: str = field(default="", repr=False)  # for the access control of Consul
     consul_token_file: str = ""  # or a file that holds it
     consul_ca: str = ""  # PEM file of the authority of an https:// one; "" is those that the host trusts
     consul_datacenter: str = ""  # "" is the agent's own

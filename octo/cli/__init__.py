@@ -25,6 +25,7 @@ from octo.cli import (  # noqa: F401 - commands
     releases,
     run,
     stacks,
+    store,
     text,
 )
 from octo.cli.session import Session

@@ -1,4 +1,4 @@
-"""`python -m octo.cli`: the commands in place, for when octod is not there: help, version, doctor."""
+"""`python -m octo.cli`: the commands in place, for when octod is not there: help, version, doctor, store:migrate."""
 
 import os
 import sys

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from octo.errors import OctoError, Unavailable
+from octo.errors import NotFound, OctoError, Unavailable
 from octo.settings import STORES, Settings, load
 
 
@@ -90,6 +90,8 @@ def migrate(settings: Settings, to: str) -> int:
     from octo import wiring
     from octo.pipeline.migrate import move
 
+    if not (settings.home / "octod.lock").exists():
+        raise NotFound(f'cannot find an octo in "{settings.home}"', hint="Set OCTO_HOME to its folder.")
     with (settings.home / "octod.lock").open("a+") as lock:
         alone(lock.fileno(), settings.home)
         came = STORES[1 - STORES.index(to)]

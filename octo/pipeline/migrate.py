@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from octo.catalog import CONFIG, DOCUMENTS
-from octo.errors import Conflict, Unavailable, Usage
+from octo.errors import Conflict, NotFound, Unavailable, Usage
 from octo.ports import Store, Value, Write
 
 MOVED = f"{DOCUMENTS}store/moved"  # in a store that was left: where to
@@ -52,22 +52,26 @@ def refuse_if_left(store: Store, name: str) -> None:
         to = json.loads(moved.data)
         raise Usage(
             f'cannot use the store "{name}": everything in it has moved to {to}',
-            hint=f'Set store = "{to}", or bring it back: octod migrate {name}',
+            hint=f'Set store = "{to}", or bring it back: octo store:migrate {name}',
         )
     if coming:
         came = json.loads(coming.data)
         raise Usage(
             f'cannot use the store "{name}": the move from {came} has not ended',
-            hint=f'Go on with it: octod migrate {name}. Or set store = "{came}".',
+            hint=f'Go on with it: octo store:migrate {name}. Or set store = "{came}".',
         )
 
 
 def _check(source: Store, target: Store, names: tuple[str, str]) -> None:
     moved, coming = source.get(MOVED), target.get(COMING)
     if source.get(COMING):
-        raise Usage(f"cannot move from {names[0]}: the move into it has not ended", hint=f"octod migrate {names[0]}")
+        raise Usage(
+            f"cannot move from {names[0]}: the move into it has not ended", hint=f"octo store:migrate {names[0]}"
+        )
     if moved and not coming and json.loads(moved.data) == names[1]:
         raise Usage(f"cannot move: everything has moved to {names[1]} already", hint=f'Set store = "{names[1]}".')
+    if not coming and not _rows(source):
+        raise NotFound(f"cannot move: there is nothing in {names[0]}", hint="See that the settings name the right one.")
     if not coming and not target.get(MOVED) and _rows(target):
         raise Conflict(
             f"cannot move to {names[1]}: there are an octo's data in it already",

@@ -9,7 +9,7 @@ import pytest
 from octo.adapters.store_consul import ConsulStore
 from octo.adapters.store_sqlite import SqliteStore
 from octo.agent import Agent
-from octo.errors import Conflict, Unavailable, Usage
+from octo.errors import Conflict, NotFound, Unavailable, Usage
 from octo.pipeline.migrate import Moved, move, refuse_if_left
 from octo.ports import Store, Write
 from tests.consul_agent import TOKEN, ConsulAgent
@@ -122,6 +122,11 @@ def test_what_another_octo_has_in_consul_is_never_written_over(sqlite: SqliteSto
         move(sqlite, consul_store, names=("sqlite", "consul"), tell=quiet)
     assert rows(consul_store) == {"octohost/theirs/KEY": b"1"}
     refuse_if_left(sqlite, "sqlite")
+
+
+def test_an_empty_store_is_taken_for_a_mistake(sqlite: SqliteStore) -> None:
+    with pytest.raises(NotFound, match="nothing in sqlite"):
+        move(sqlite, FakeStore(), names=("sqlite", "consul"), tell=quiet)
 
 
 class Careless(FakeStore):

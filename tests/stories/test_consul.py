@@ -111,10 +111,10 @@ def test_without_consul_apps_serve_and_changes_are_refused_until_it_is_back() ->
             host.idle()
             consul.kill()
             clone.commit({"greeting.txt": "two\n"})
-            for refused in (clone.push(code=None), host.octo("config:set", "-a", "shop", "A=1", code=None)):
-                (line,) = [line for line in refused.splitlines() if "cannot" in line]
+            for said in (clone.push(code=None), host.octo("config:set", "-a", "shop", "A=1", code=None)):
+                (line,) = [line for line in said.splitlines() if "cannot" in line]
                 assert f"cannot reach Consul at {consul.url}: Connection refused" in line
-                assert "Start Consul" in refused
+                assert "Start Consul" in said
             assert host.get("shop") == (200, "hello v1 ")
             host.kill()
             assert host.get("shop") == (200, "hello v1 ")
@@ -138,9 +138,10 @@ def test_a_whole_octo_moves_to_consul_and_back(consul: ConsulAgent, place: str) 
     }
     with serving(**{f"OCTO_{k}": v for k, v in at.items()}) as host:
         Repository(host, "moving", apps.web("hello")).push()
+        assert "while octod runs" in host.octo("store:migrate", "consul", code=1)
         host.stop()
-        assert 'Now set store = "consul" and start octod.' in octod(host, "migrate", "consul")
-        assert "everything in it has moved to consul" in octod(host, code=2)
+        assert 'Now set store = "consul" and start octod.' in host.octo("store:migrate", "consul")
+        assert "everything in it has moved to consul" in refused(host)
         host.env["OCTO_STORE"] = "consul"
         host.start()
         host.octo("config:set", "-a", "moving", "WORD=deep")
@@ -148,15 +149,17 @@ def test_a_whole_octo_moves_to_consul_and_back(consul: ConsulAgent, place: str) 
         host.idle()
         assert len(passing(consul, "moving")) == 1
         host.stop()
-        octod(host, "migrate", "sqlite")
+        host.octo("store:migrate", "sqlite")
         host.env["OCTO_STORE"] = "sqlite"
         host.start()
         assert host.json("config", "-a", "moving")["WORD"] == "deep"
         assert host.get("moving") == (200, "hello v2 deep")
 
 
-def octod(host: Host, *words: str, code: int = 0) -> str:
-    argv = [sys.executable, "-m", "octo.daemon", *words]
-    done = subprocess.run(argv, env=host.env, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def refused(host: Host) -> str:
+    """What octod says that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "octo.daemon"], env=host.env, cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
