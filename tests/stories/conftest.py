@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.consul_agent import TOKEN, ConsulAgent
 from tests.contract.engine_parts import place
 from tests.stories.host import Host, Repository
 
@@ -31,15 +32,30 @@ def build_engine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def host() -> Iterator[Host]:
-    with serving() as made:
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with serving(**store(request)) as made:
         yield made
 
 
 @pytest.fixture
-def own_host() -> Iterator[Host]:
-    with serving() as made:
+def own_host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with serving(**store(request)) as made:
         yield made
+
+
+def store(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """OCTO_TEST_STORE=consul runs the stories on Consul."""
+    if os.environ.get("OCTO_TEST_STORE") != "consul":
+        return {}
+    consul: ConsulAgent = request.getfixturevalue("consul")
+    place = f"story-{os.urandom(4).hex()}"
+    settings = {
+        "CONSUL": consul.url,
+        "CONSUL_TOKEN": TOKEN,
+        "CONSUL_PREFIX": place,
+        "CONSUL_DOCUMENTS": f"{place}-octo",
+    }
+    return {"OCTO_STORE": "consul", **{f"OCTO_{name}": value for name, value in settings.items()}}
 
 
 @pytest.fixture
