@@ -174,7 +174,7 @@ def test_a_consul_that_is_away_is_told_in_one_line_and_waited_for_once(consul: C
 
 def test_killed_and_started_again_it_has_all_and_everything_goes_on() -> None:
     with running(lasting=True) as consul:
-        store = store_at(consul, "octo/", ttl=1)
+        store = store_at(consul, "octo/", patience=300, ttl=1)
         first = store.put("a", b"1")
         woken: list[int] = []
         with store.lock("l", holder="ann"):
