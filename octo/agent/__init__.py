@@ -62,10 +62,11 @@ class Agent:
         """
         pause = 0.05
         while True:
+            began = time.monotonic()
             try:
                 answer = act()
             except Away as error:
-                if self._gave_up():
+                if self._gave_up(began):
                     raise
                 act = again if again and error.unknown else act
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come back at once
@@ -76,12 +77,15 @@ class Agent:
             self._failing = None
             return answer
 
-    def _gave_up(self) -> bool:
-        """Whether it is away for too long by now. Nobody waits again for one that is known to be away."""
+    def _gave_up(self, began: float) -> bool:
+        """Whether it is away for too long by now. Nobody waits again for one that is known to be away.
+
+        began: when the call did that has failed now; Consul holds one without a leader for seven seconds.
+        """
         now = time.monotonic()
-        since, last = self._failing or (now, now)
-        if now - last > 4 * self._patience:  # that was another time
-            since = now
+        since, last = self._failing or (began, began)
+        if began - last > max(4 * self._patience, 10):  # that was another time
+            since = began
         self._failing = since, now
         return now - since >= self._patience
 
