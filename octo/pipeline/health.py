@@ -65,7 +65,8 @@ class Services:
         known = {service.id: service for service in self._ports.registry.services()}
         if self._journal.all():
             return
-        wanted = {s.id: s for app in self._catalog.apps() for s in self._of(app)}
+        running = self._ports.runtime.list()
+        wanted = {s.id: s for app in self._catalog.apps() for s in self._of(app, running)}
         for service in missing(wanted, known):
             log.warning("registering %s again", service.id)
             self._ports.registry.register(service)
@@ -73,12 +74,12 @@ class Services:
             log.warning("deregistering %s, which serves nothing", id)
             self._ports.registry.deregister(id)
 
-    def _of(self, app: App) -> Collection[Service]:
+    def _of(self, app: App, running: Collection[Running]) -> Collection[Service]:
         live = self._catalog.live(app)
         if live is None or app.stopped or not live.routed:
             return ()
-        up = [r for r in self._ports.runtime.list(app.id) if r.release == app.live and is_web(r.process)]
-        return [service_of(app, _slot(r, live.port), live.config) for r in up if r.state in ("running", "restarting")]
+        mine = [r for r in running if r.app == app.id and r.release == app.live and is_web(r.process)]
+        return [service_of(app, _slot(r, live.port), live.config) for r in mine if r.state in ("running", "restarting")]
 
 
 def missing(wanted: Mapping[str, Service], known: Mapping[str, Service]) -> list[Service]:
