@@ -7,7 +7,7 @@ from typing import Any
 
 from octo.errors import Usage
 from octo.model import App, shown
-from octo.specs import GB, MB, Limits
+from octo.specs import GB, MB, Limits, Strike
 
 KB = 1024
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGT])i?B?", re.IGNORECASE)
@@ -110,3 +110,23 @@ def limits_for(host: Limits, app: App) -> Limits:
 def slug_limit(host: int, app: App) -> int:
     """Bytes that a slug of this app may have."""
     return int(app.limits.get("slug", host))
+
+
+STRUCK: Mapping[Strike, Callable[[Limits], str]] = {  # what a build did that was ended for it
+    Strike.MEMORY: lambda limits: f"ran out of memory (limit {size_words(limits.memory)})",
+    Strike.PIDS: lambda limits: f"ran more than {limits.pids} processes and threads at once, the limit",
+    Strike.SECONDS: lambda limits: f"ended after {limits.seconds:g} s, the limit",
+    Strike.DISK: lambda limits: f"wrote more than {size_words(limits.disk)}, the limit",
+    Strike.FILES: lambda limits: f"made more than {limits.files} files and folders, the limit",
+    Strike.OUTPUT: lambda limits: f"printed more than {size_words(limits.output)}, the limit",
+}
+
+
+def how_to_raise(strike: Strike, name: str) -> str:
+    """The hint for a build of the app of that name."""
+    return f"Let it need less, or ask the operator: octo limits:set {name} {KINDS[strike.value].example}"
+
+
+def size_words(number: int) -> str:
+    """Bytes for a message: 1.5 GB, 300 MB."""
+    return f"{number / GB:g} GB" if number >= GB else f"{number / MB:g} MB"

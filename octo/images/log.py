@@ -2,14 +2,13 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from octo.errors import BuildFailed
-from octo.limits import KINDS
+from octo.limits import STRUCK, how_to_raise, size_words
 from octo.model import shown
-from octo.ports import BuildSpec, Limits, Strike
-from octo.specs import GB, MB
+from octo.ports import BuildSpec, Strike
 
 READ_ABOVE = "Read the lines above, mend it and push again."
 
@@ -87,7 +86,7 @@ def classic_failure(log: ClassicLog, spec: BuildSpec, strike: Strike | None) -> 
     if strike:
         return struck(strike, spec, step)
     if log.code == 137:
-        memory = _size(spec.limits.memory)
+        memory = size_words(spec.limits.memory)
         return failed(f"{step} was killed (exit code 137), as happens above the memory limit of {memory}")
     if log.code is not None:
         return failed(f"{step} failed with exit code {log.code}")
@@ -108,24 +107,9 @@ def refused(words: str) -> BuildFailed:
     return failed(plain(words), hint="Mend the Dockerfile and push again.")
 
 
-_STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
-    Strike.MEMORY: lambda limits: f"ran out of memory (limit {_size(limits.memory)})",
-    Strike.PIDS: lambda limits: f"ran more than {limits.pids} processes and threads at once, the limit",
-    Strike.SECONDS: lambda limits: f"ended after {limits.seconds:g} s, the limit",
-    Strike.DISK: lambda limits: f"wrote more than {_size(limits.disk)}, the limit",
-    Strike.FILES: lambda limits: f"made more than {limits.files} files and folders, the limit",
-    Strike.OUTPUT: lambda limits: f"printed more than {_size(limits.output)}, the limit",
-}
-
-
 def struck(strike: Strike, spec: BuildSpec, what: str = "it") -> BuildFailed:
     """Which limit ended it, and how it is raised."""
-    hint = f"Let it need less, or ask the operator: octo limits:set {spec.name} {KINDS[strike.value].example}"
-    return failed(f"{what} {_STRUCK[strike](spec.limits)}", hint=hint)
-
-
-def _size(number: int) -> str:
-    return f"{number / GB:g} GB" if number >= GB else f"{number / MB:g} MB"
+    return failed(f"{what} {STRUCK[strike](spec.limits)}", hint=how_to_raise(strike, spec.name))
 
 
 def failed(why: str, *, hint: str = READ_ABOVE) -> BuildFailed:

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 
 from octo import codec, procfile
 from octo.errors import BuildFailed, OctoError, Usage
-from octo.limits import KINDS
+from octo.limits import STRUCK, how_to_raise, size_words
 from octo.model import CONTROL_KEYS, config_key, config_value
 from octo.pipeline.attend import LOOK, Job, Session, attend
 from octo.ports import Console, Ended, Limits, Sandbox, Strike
-from octo.specs import GB, MB
 
 RESULT_LIMIT = 256 * 1024  # bytes
 AHEAD = 16  # chunks that may wait for their reader
@@ -152,24 +151,18 @@ def _sound(found: Compiled) -> bool:
 def refusal(job: Job, ended: Ended) -> OctoError:
     """Why it was not built, in plain words, and for a limit how to raise it."""
     if ended.strike:
-        said, example = _STRUCK[ended.strike](job.limits), KINDS[ended.strike.value].example
         return BuildFailed(
-            f"cannot build: {said}", hint=f"Let it need less, or ask the operator: octo limits:set {job.name} {example}"
+            f"cannot build: {_said(ended.strike, job.limits)}", hint=how_to_raise(ended.strike, job.name)
         )
     if ended.code == 1:
         return BuildFailed("push rejected: it was not built, for the reason above")
     return BuildFailed(f"push rejected: the build ended with exit code {ended.code}")
 
 
-_STRUCK: Mapping[Strike, Callable[[Limits], str]] = {
-    Strike.MEMORY: lambda limits: f"it ran out of memory (limit {_bytes(limits.memory)})",
-    Strike.PIDS: lambda limits: f"it ran more than {limits.pids} processes and threads at once, the limit",
-    Strike.SECONDS: lambda limits: f"it was ended after {limits.seconds:g} s, the limit",
-    Strike.DISK: lambda limits: f"its disk is full (limit {_bytes(limits.disk)}, cache and downloads included)",
-    Strike.FILES: lambda limits: f"it made more than {limits.files} files and folders, the limit",
-    Strike.OUTPUT: lambda limits: f"it printed more than {_bytes(limits.output)}, the limit",
-}
-
-
-def _bytes(number: int) -> str:
-    return f"{number / GB:g} GB" if number >= GB else f"{number / MB:g} MB"
+def _said(strike: Strike, limits: Limits) -> str:
+    match strike:
+        case Strike.SECONDS:
+            return f"it was ended after {limits.seconds:g} s, the limit"
+        case Strike.DISK:
+            return f"its disk is full (limit {size_words(limits.disk)}, cache and downloads included)"
+    return f"it {STRUCK[strike](limits)}"
