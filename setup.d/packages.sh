@@ -20,6 +20,7 @@ missing_packages() { # [test]: names, one per line. A program counts, wherever i
 	has git || echo git
 	has ssh-keygen || echo openssh-client
 	has nginx || nginx_package
+	[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || ! archive_has libnginx-mod-stream || echo libnginx-mod-stream
 	has iptables || echo iptables
 	has nft || echo nftables
 	has ip || echo iproute2
@@ -34,6 +35,7 @@ missing_packages() { # [test]: names, one per line. A program counts, wherever i
 	has shellcheck || echo shellcheck
 	has ps || echo procps
 	[ -x /usr/sbin/sshd ] || echo openssh-server
+	has docker-registry || echo docker-registry
 }
 
 nginx_package() { if archive_has nginx-light; then echo nginx-light; else echo nginx; fi; }
@@ -85,6 +87,7 @@ install_quietly() { # PACKAGE...: without letting them occupy ports 80 and 22, n
 		openssh-server) held="$held ssh" ;;
 		lxc) held="$held lxc lxc-net lxc-monitord" ;; # or they make a bridge lxcbr0, with rules and a DHCP server of its own
 		consul | */consul_*.deb) held="$held consul" ;; # a test starts its own
+		docker-registry) held="$held docker-registry" ;; # likewise
 		docker.io) has_systemd || held="$held docker" ;; # start_engine starts it, and `setup stop` stops it
 		esac
 	done
