@@ -19,6 +19,7 @@ from octo.pipeline.background import Background
 from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
+from octo.pipeline.foreign import Foreign
 from octo.pipeline.health import Health
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
@@ -56,6 +57,7 @@ class Octo:
     network: BuildNetwork
     sandboxes: str  # "lxc" or "docker", with the reason where it was octo's choice
     health: Health
+    foreign: Foreign
     ssh_listening: Callable[[], bool] = field(default=lambda: True)
 
     def url(self, app: App) -> str:

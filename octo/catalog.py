@@ -6,6 +6,7 @@ octohost/<name>/<KEY>            a config value, as it is (octohost's own layout
 octo/releases/<id>/<00000012>    Release
 octo/builds/<id>/<build>         Build; ids sort by time
 octo/formation/<id>              {"web": 2}
+octo/configs/<id>                a digest of the config that octo knows of: another one was written by somebody else
 octo/routes/<id>                 Targets: where the app's requests go now
 octo/domains/<hostname>          Domain
 octo/keys/<fingerprint>          Key
@@ -14,20 +15,22 @@ octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 
 from octo import codec
-from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
-from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
-from octo.ports import Store, Write
+from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken, Usage
+from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release, config_key, config_value
+from octo.ports import Store, Value, Write
 
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
 ADDRESSES = "octo/addresses/"
+KNOWN_CONFIG = "octo/configs/"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Catalog:
         prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
-        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes")]
+        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs")]
         return [Write(key, None) for key in [*keys, f"octo/names/{app.name}"]]
 
     def lock(
@@ -105,9 +108,27 @@ class Catalog:
     # --- config ---
 
     def config(self, app: App) -> dict[str, str]:
-        prefix = f"{CONFIG}{app.name}/"
-        pairs = ((key.removeprefix(prefix), value.data) for key, value in self.store.list(prefix))
-        return {key: data.decode("utf-8", "replace") for key, data in pairs if "/" not in key}
+        """Anybody may have written there: keys and values that no config can have are left out."""
+        return dict(usable(f"{CONFIG}{app.name}/", self.store.list(f"{CONFIG}{app.name}/")))
+
+    def strange(self) -> Mapping[str, bytes]:
+        """The digest of each app's config (by App.id) that is another than octo knows of."""
+        values: dict[str, list[tuple[str, Value]]] = {}
+        for key, value in self.store.list(CONFIG):
+            values.setdefault(key.split("/")[1], []).append((key, value))
+        known = {key.removeprefix(KNOWN_CONFIG): value.data for key, value in self.store.list(KNOWN_CONFIG)}
+        found = {app.id: digest(dict(usable(f"{CONFIG}{app.name}/", values.get(app.name, ())))) for app in self.apps()}
+        return {id: now for id, now in found.items() if known.get(id, now) != now}
+
+    def unusable(self) -> Sequence[str]:
+        """Keys that stand where an app's config does, and cannot be config."""
+        found = []
+        for app in self.apps():
+            prefix = f"{CONFIG}{app.name}/"
+            there = self.store.list(prefix)
+            good = {key for key, _ in usable(prefix, there)}
+            found += [key for key, _ in there if key.removeprefix(prefix) not in good]
+        return found
 
     def config_writes(self, app: App, changes: Mapping[str, str | None]) -> Sequence[Write]:
         return [Write(f"{CONFIG}{app.name}/{k}", None if v is None else v.encode()) for k, v in changes.items()]
@@ -214,6 +235,22 @@ def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: i
     if len(free) < count:
         raise Conflict("cannot allot an address: all of the apps' network are taken", hint="Choose a larger subnet.")
     return free[:count]
+
+
+def usable(prefix: str, found: Iterable[tuple[str, Value]]) -> Iterable[tuple[str, str]]:
+    """The pairs below `prefix` that can be config: see config_key and config_value."""
+    for key, value in found:
+        with suppress(Usage, UnicodeDecodeError):
+            yield config_key(key.removeprefix(prefix)), config_value(value.data.decode())
+
+
+def digest(config: Mapping[str, str]) -> bytes:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest().encode()
+
+
+def known_write(app: App, config: Mapping[str, str]) -> Write:
+    """Say that octo knows of this config: it is in a release, or waits for the next one."""
+    return Write(f"{KNOWN_CONFIG}{app.id}", digest(config))
 
 
 def lock_key(app: str) -> str:

@@ -43,6 +43,8 @@ class Settings:
     consul_datacenter: str = ""  # "" is the agent's own
     consul_prefix: str = "octohost"  # config lies under PREFIX/APP/KEY; "" is the root, as octohost had it first
     consul_patience: float = 15  # seconds that a call waits for a Consul that has just gone, as for a new leader
+    config_watch: bool = True  # config that somebody else writes into the store becomes a release at once
+    config_settle: float = 2  # seconds without another such change that are waited for
     consul_documents: str = "octo"  # the prefix of everything else; two octos on one Consul need two
     blobs: str = ""  # where slugs, caches and the like lie: file:///FOLDER; "" is the folder blobs of home
     repositories: str = "mount"  # or bundle: an archive that is fetched for a push and stored after it

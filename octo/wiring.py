@@ -32,6 +32,7 @@ from octo.pipeline.background import Background
 from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
+from octo.pipeline.foreign import Foreign
 from octo.pipeline.health import Health
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
@@ -65,14 +66,12 @@ def build(settings: Settings) -> Octo:
     background = Background()
     machine = Machine.of(settings)
     ports = adapters(settings, engine, store, registry, background, machine)
-    catalog, journal = Catalog(store), Journal(store)
-    health = Health(registry)
+    catalog, journal, health = Catalog(store), Journal(store), Health(registry)
     routing = Routing(catalog, ports.router, settings.domain_suffix, health.well)
     name, spans = settings.instance, budgets(settings)
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
-    wait = settings.push_wait
+    wait, limits = settings.push_wait, push_limits(settings)
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
-    limits = push_limits(settings)
     account, guard, pruner = _disk(settings, engine, ports, catalog)
     submodules = Submodules(ports.sandbox, catalog, limits)
     admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
@@ -96,7 +95,9 @@ def build(settings: Settings) -> Octo:
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
     reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
     parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
-    return Octo(settings, engine, store, ports, *parts, account, guard, pruner, machine.network, machine.chosen, health)
+    foreign = Foreign(catalog, changes, settle=settings.config_settle, later=background)
+    rest = (account, guard, pruner, machine.network, machine.chosen, health, foreign)
+    return Octo(settings, engine, store, ports, *parts, *rest)
 
 
 def _disk(settings: Settings, engine: Engine, ports: Ports, catalog: Catalog) -> tuple[Account, DiskGuard, Pruner]:

@@ -80,7 +80,8 @@ class ConsulAgent:
 
     def run(self, *words: str) -> str:
         """The `consul` command."""
-        done = subprocess.run(["consul", *words], capture_output=True, text=True, check=False)
+        env = {**os.environ, "CONSUL_HTTP_ADDR": self.url, "CONSUL_HTTP_TOKEN": TOKEN}
+        done = subprocess.run(["consul", *words], capture_output=True, text=True, env=env, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

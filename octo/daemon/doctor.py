@@ -22,7 +22,7 @@ class Finding:
 
 def examine(octo: Octo) -> Sequence[Finding]:
     found: list[Finding] = []
-    for check in (_store, _engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _leftovers):
+    for check in (_store, _engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _config, _leftovers):
         try:
             found += check(octo)
         except OctoError as error:
@@ -104,6 +104,12 @@ def _apps(octo: Octo) -> Iterator[Finding]:
         "all that should run run" if not down else f"down: {', '.join(down)}",
         "See: octo ps, octo logs",
     )
+
+
+def _config(octo: Octo) -> Iterator[Finding]:
+    failed = octo.foreign.problems()
+    said = "; ".join(failed) or "every change in the store is in a release, or waits for the next one"
+    yield Finding("config", not failed, said, "Mend the value in the store; see: octo releases")
 
 
 def _leftovers(octo: Octo) -> Iterator[Finding]:

@@ -113,6 +113,8 @@ class Server:
         threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
         follow = partial(octo.health.follow, self._route_anew, self._over.wait)
         threading.Thread(target=follow, daemon=True, name="services").start()
+        if settings.config_watch:
+            threading.Thread(target=octo.foreign.follow, args=[self._over.wait], daemon=True, name="config").start()
         return api
 
     def _director(self, loop: asyncio.AbstractEventLoop) -> Director:

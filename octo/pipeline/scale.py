@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from octo.catalog import Catalog, address_write, app_write
+from octo.catalog import Catalog, address_write, app_write, known_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step
@@ -53,17 +53,45 @@ class Changes:
             if all(now.get(k) == v for k, v in changes.items()):
                 console.result("Nothing to change: that is the config already.")
                 return None
+            kept = {k: v for k, v in {**now, **changes}.items() if v is not None}
             if live is None or not restart:
-                self._ports.store.put_many(self._catalog.config_writes(app, changes))
+                known = known_write(app, kept)
+                self._ports.store.put_many([*self._catalog.config_writes(app, changes), known])
                 console.result(f"{_describe(changes)}: for the next release.")
                 return None
-            kept = {k: v for k, v in {**now, **changes}.items() if v is not None}
-            release = self._next(app, live, kept, _describe(changes), user)
-            want = self._want(app, release, app.stopped)
-            deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
-            done = self._deployer.deploy(deploy, console).release
-            console.result(f"{_describe(changes)}: v{done.version} is live.")
-            return done
+            return self._reconfigured(app, live, kept, changes, user, console)
+
+    def adopt(self, app: App, console: Console) -> Release | None:
+        """Make a release of config that somebody else wrote into the store; None when there is nothing new in it."""
+        with self.alone(app, "a change of config in the store", _waiting(console)) as app:
+            now, live = self._catalog.config(app), self._catalog.live(app)
+            before = live.config if live else {}
+            changes = {k: now.get(k) for k in sorted(now.keys() | before.keys()) if now.get(k) != before.get(k)}
+            if live is None or not changes:
+                self._ports.store.put_many([known_write(app, now)])
+                return None
+            return self._reconfigured(app, live, now, changes, None, console, there=True)
+
+    def _reconfigured(
+        self,
+        app: App,
+        live: Release,
+        config: Mapping[str, str],
+        changes: Mapping[str, str | None],
+        user: UserName | None,
+        console: Console,
+        *,
+        there: bool = False,
+    ) -> Release:
+        """there: the changes are in the store already; the commit must not write them, they may be gone by then."""
+        how = ", in the store" if there else ""
+        release = self._next(app, live, config, _describe(changes) + how, user)
+        want = self._want(app, release, app.stopped)
+        writes = {} if there else changes
+        deploy = Deploy(app, release, fresh=True, want=want, config=writes, stop=app.stopped)
+        done = self._deployer.deploy(deploy, console).release
+        console.result(f"{_describe(changes)}: v{done.version} is live.")
+        return done
 
     def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
         """A new release with the image, processes and config of an old one. None: of the one before."""

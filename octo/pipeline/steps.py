@@ -12,6 +12,7 @@ from octo.catalog import (
     address_write,
     app_write,
     free_addresses,
+    known_write,
     release_write,
     scale_write,
     targets_write,
@@ -183,7 +184,8 @@ class Steps:
 
     def truth(self, deploy: Deploy) -> Sequence[Write]:
         writes = [app_write(deploy.app), targets_write(deploy.app, _targets(deploy))]
-        writes += [release_write(deploy.release)] if deploy.fresh else []
+        if deploy.fresh:
+            writes += [release_write(deploy.release), known_write(deploy.app, deploy.release.config)]
         writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
         return [*writes, *self._catalog.config_writes(deploy.app, deploy.config)]
 
