@@ -26,6 +26,7 @@ from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
 from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
+from octo.pipeline.shipping import Shipping
 from octo.ports import Ports, Store
 from octo.sandbox.cgroups import Cgroups
 from octo.settings import Settings
@@ -58,6 +59,7 @@ class Octo:
     sandboxes: str  # "lxc" or "docker", with the reason where it was octo's choice
     health: Health
     foreign: Foreign
+    shipping: Shipping
     ssh_listening: Callable[[], bool] = field(default=lambda: True)
 
     def url(self, app: App) -> str:

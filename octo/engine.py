@@ -85,12 +85,14 @@ class Engine:
         numbers = str(self.get("version")["Version"]).split(".")[:2]
         return tuple(int("".join(c for c in n if c.isdigit()) or 0) for n in numbers)
 
-    def stream(self, method: str, *path: str, query: Query | None = None) -> "Stream":
+    def stream(
+        self, method: str, *path: str, query: Query | None = None, headers: Mapping[str, str] | None = None
+    ) -> "Stream":
         """Make a call whose answer goes on; the caller closes it."""
         link = self._connect(None)
         stream = Stream(link)
         with _failing(link):
-            link.request(method, _target(path, query))
+            link.request(method, _target(path, query), headers=headers or {})
         stream.answer()
         return stream
 

@@ -218,6 +218,7 @@ class Ports:
     builder: Builder
     stacks: Stacks
     runtime: Runtime
+    images: ImageRegistry
     probe: Probe
     router: Router
     clock: Clock

@@ -81,3 +81,21 @@ class Stacks(Protocol):
 
     def sweep(self) -> Sequence[str]:
         """Remove what an interrupted build left, and versions that are neither current nor used; returns what was."""
+
+
+# --- Image registry: where images go after a deploy, and come from ---------------------------------------------
+
+
+class ImageRegistry(Protocol):
+    @property
+    def at(self) -> str:
+        """HOST[:PORT][/PATH]; "" when there is none."""
+
+    def local(self, name: str) -> str:
+        """How an image of that name is called on this machine: ORG/NAME:latest."""
+
+    def push(self, image: str, name: str, tags: Sequence[str]) -> None:
+        """Put an image of the engine there, under each tag. image: its content id. Raises Unavailable."""
+
+    def pull(self, name: str) -> str:
+        """Fetch NAME:latest, call it `local(name)`, and return its content id. Raises Unavailable, NotFound."""

@@ -57,6 +57,10 @@ class Settings:
     build_network: str = "10.212.0.0/20"  # subnet of the builds
     build_ports: tuple[str, ...] = ("80", "443")  # TCP ports of the internet that builds reach
     build_reach: tuple[str, ...] = ()  # private networks that builds reach all the same, as 10.1.0.0/16
+    build_org: str = "octoprod"  # images that octo is to start from, or pulls, are called BUILD_ORG/APP
+    private_registry: str = ""  # HOST[:PORT][/PATH] where images go after a deploy
+    registry_login: Path = Path("/root/.docker/config.json")  # as `docker login` writes it
+    registry_seconds: float = 600  # of one transfer
     share: Path = CHECKOUT  # where templates/, buildpacks/, lxc/ and octo/guest/ lie
     branches: tuple[str, ...] = ("main", "master")  # the ones that deploy
 

@@ -10,6 +10,7 @@ from octo.adapters.builder_docker import DockerBuilder
 from octo.adapters.clock_system import SystemClock
 from octo.adapters.console_stream import StreamConsole
 from octo.adapters.disk_host import HostDisk
+from octo.adapters.images_docker import DockerImages
 from octo.adapters.probe_http import HttpProbe
 from octo.adapters.registry_store import StoreRegistry
 from octo.adapters.router_nginx import NginxRouter
@@ -39,6 +40,7 @@ from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
 from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
+from octo.pipeline.shipping import Shipping
 from octo.pipeline.stacks import needed
 from octo.pipeline.submodules import Submodules
 from octo.ports import Blobs, Console, Ports, Registry, Sandbox, Store
@@ -76,6 +78,7 @@ def build(settings: Settings) -> Octo:
     submodules = Submodules(ports.sandbox, catalog, limits)
     admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
     builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
+    shipping = Shipping(ports, catalog, deployer, name)
     receiver = Receiver(
         ports,
         catalog,
@@ -89,6 +92,7 @@ def build(settings: Settings) -> Octo:
         settings.build_files,
         settings.push_mb * MB,
         guard,
+        shipping,
         mounted=settings.repositories == "mount",
     )
     oneoff = OneOff(ports.runtime, catalog, name)
@@ -96,7 +100,7 @@ def build(settings: Settings) -> Octo:
     reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
     parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
     foreign = Foreign(catalog, changes, settle=settings.config_settle, later=background)
-    rest = (account, guard, pruner, machine.network, machine.chosen, health, foreign)
+    rest = (account, guard, pruner, machine.network, machine.chosen, health, foreign, shipping)
     return Octo(settings, engine, store, ports, *parts, *rest)
 
 
@@ -200,6 +204,13 @@ def adapters(
         builder=_builder(settings, engine, stacks, machine),
         stacks=stacks,
         runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),
+        images=DockerImages(
+            engine,
+            registry=settings.private_registry,
+            org=settings.build_org,
+            login=settings.registry_login,
+            seconds=settings.registry_seconds,
+        ),
         probe=HttpProbe(timeout=5.0),
         router=NginxRouter(
             home / "nginx",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from octo.dockerspec import allottable
-from octo.errors import BuildFailed, Cancelled, DeployFailed, NotFound
+from octo.errors import BuildFailed, Cancelled, DeployFailed, NotFound, Unavailable
 from octo.ports import BuildSpec, ContainerSpec, Image, Running, SlugSpec, Streams
 
 
@@ -202,3 +202,34 @@ class FakeProbe:
         if up is None:
             return None
         return 200 if self.runtime.behaviour.get(up.image, "ok") == "ok" else None
+
+
+class FakeImages:
+    """An image registry in a dictionary; the images are those of a FakeRuntime."""
+
+    def __init__(self, runtime: FakeRuntime, at: str = "") -> None:
+        self.runtime, self.at = runtime, at
+        self.there: dict[str, Image] = {}  # "name:tag"
+
+    def local(self, name: str) -> str:
+        return f"octoprod/{name}:latest"
+
+    def push(self, image: str, name: str, tags: Sequence[str]) -> None:
+        self._check()
+        found = self.runtime.image(image)
+        if found is None:
+            raise NotFound(f"No such image: {image}")
+        self.there |= {f"{name}:{tag}": found for tag in tags}
+
+    def pull(self, name: str) -> str:
+        self._check()
+        found = self.there.get(f"{name}:latest")
+        if found is None:
+            raise Unavailable(f"cannot pull {name} from {self.at}: it has no such image")
+        self.runtime.images[found.id] = found
+        self.runtime.names[self.local(name)] = found.id
+        return found.id
+
+    def _check(self) -> None:
+        if not self.at:
+            raise Unavailable("This feature requires a private registry.")

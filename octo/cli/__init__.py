@@ -18,6 +18,7 @@ from octo.cli import (  # noqa: F401 - commands
     config,
     disk,
     domains,
+    images,
     keys,
     limits,
     logs,

@@ -2,10 +2,10 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from octo.formation import RELEASE_TYPE, Present, Start, Stop, changes
-from octo.model import App, Build, Release, ReleaseStatus, Slot, port_number
+from octo.model import App, Build, Release, ReleaseStatus, Slot, UserName, port_number
 from octo.ports import Running
 
 DEFAULT_PORT = 5000
@@ -48,6 +48,15 @@ def port_of(config: Mapping[str, str], ports: Sequence[int]) -> tuple[int, bool]
     else:
         port, known = (ports[0], True) if ports else (DEFAULT_PORT, False)
     return port, known and not config.get("NO_HTTP_PROXY")
+
+
+def release_of(
+    app: App, build: Build, config: Mapping[str, str], user: UserName | None, now: float, description: str
+) -> Release:
+    """What a build is to run as; its number comes with the deploy."""
+    port, routed = port_of(config, build.ports)
+    fresh = Release(app.id, 0, build.image, now, build.commit, description, user, build.id)
+    return replace(fresh, config=config, processes=build.processes, port=port, routed=routed)
 
 
 def sort_out(

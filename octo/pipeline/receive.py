@@ -14,8 +14,9 @@ from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard
-from octo.pipeline.plan import Deploy, port_of
+from octo.pipeline.plan import Deploy, release_of
 from octo.pipeline.routing import Routing
+from octo.pipeline.shipping import Shipping
 from octo.ports import Console, Limits, Ports, SandboxSpec, Streams, Strike
 from octo.specs import MB
 
@@ -109,6 +110,7 @@ class Receiver:
     files: int  # that one commit may hold
     most: int  # bytes that one push may bring
     guard: DiskGuard
+    shipping: Shipping
     mounted: bool = True  # False: the repository comes and goes as an archive
     pushes: dict[str, Push] = field(default_factory=dict)  # those under way, by id
 
@@ -185,6 +187,7 @@ class Receiver:
         want = wanted(release.processes, self.catalog.scale(push.app))
         proposed = self._proposed(push.app, push.build)
         done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want, config=proposed), console)
+        self.shipping.after(push.app, done.release, console)
         self._tell(push.app, done, mark, console)
 
     def already_live(self, push: Push, commit: str) -> Release | None:
@@ -199,21 +202,8 @@ class Receiver:
 
     def _release(self, push: Push, build: Build) -> Release:
         config = {**self._proposed(push.app, build), **self.catalog.config(push.app)}
-        port, routed = port_of(config, build.ports)
-        return Release(
-            push.app.id,
-            0,
-            build.image,
-            self.ports.clock.now(),
-            build.commit,
-            f"Deploy {build.commit[:7]}",
-            push.user,
-            build.id,
-            config,
-            build.processes,
-            port,
-            routed,
-        )
+        now, what = self.ports.clock.now(), f"Deploy {build.commit[:7]}"
+        return release_of(push.app, build, config, push.user, now, what)
 
     def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
         release = done.release

@@ -15,7 +15,7 @@ from octo.pipeline.scale import Changes
 from octo.pipeline.steps import Budgets
 from octo.ports import Ports, Write
 from tests.fakes import FakeBlobs, FakeClock, FakeConsole, FakeRegistry, FakeSandbox, FakeStore
-from tests.fakes_docker import FakeBuilder, FakeProbe, FakeRuntime
+from tests.fakes_docker import FakeBuilder, FakeImages, FakeProbe, FakeRuntime
 from tests.fakes_router import FakeRouter
 from tests.fakes_stacks import FakeStacks
 
@@ -72,6 +72,7 @@ class World:
             FakeBuilder(self.runtime),
             FakeStacks(),
             self.runtime,
+            FakeImages(self.runtime),
             FakeProbe(self.runtime),
             self.router,
             self.clock,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from octo.ports import Ports
 from tests.fakes import FakeBlobs, FakeClock, FakeRegistry, FakeSandbox, FakeStore
-from tests.fakes_docker import FakeBuilder, FakeProbe, FakeRuntime
+from tests.fakes_docker import FakeBuilder, FakeImages, FakeProbe, FakeRuntime
 from tests.fakes_router import FakeRouter
 from tests.fakes_stacks import FakeStacks
 
@@ -30,6 +30,7 @@ def ports() -> Stood:
         builder=builder,
         stacks=stacks,
         runtime=runtime,
+        images=FakeImages(runtime),
         probe=FakeProbe(runtime),
         router=FakeRouter(),
         clock=FakeClock(),

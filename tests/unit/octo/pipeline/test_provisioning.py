@@ -41,6 +41,7 @@ def test_the_pusher_is_told_that_there_is_no_build_server() -> None:
         1000,
         GB,
         guard,  # type: ignore[arg-type]
+        None,
     )
     push = new_push(app, None)
     with pytest.raises(Unavailable, match="Problem provisioning build server: cannot start a receiver") as caught:
