@@ -1,4 +1,4 @@
-"""Everything that octod works with, put together; wiring.py makes it."""
+"""Everything that octod works with, put together; wiring makes it."""
 
 import logging
 import time

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from octo import wiring
 from octo.errors import Usage
 from octo.settings import Settings, load
+from octo.wiring import knowledge
 
 
 def settings(tmp_path: Path, **given: str) -> Settings:
@@ -46,13 +46,13 @@ def test_an_app_can_never_have_octos_documents_for_its_config(tmp_path: Path, pr
 def test_a_token_comes_from_a_file_and_is_shown_nowhere(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret\n")
     made = settings(tmp_path, token="0ther", token_file=str(tmp_path / "token"))
-    assert wiring.consul_token(made) == "s3cret" and "0ther" not in repr(made)
+    assert knowledge.consul_token(made) == "s3cret" and "0ther" not in repr(made)
     with pytest.raises(Usage, match="consul_token_file"):
-        wiring.consul_token(settings(tmp_path, token_file=str(tmp_path / "none")))
+        knowledge.consul_token(settings(tmp_path, token_file=str(tmp_path / "none")))
 
 
 def test_a_store_or_a_url_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Usage, match='"etcd" is not sqlite or consul'):
         load({"OCTO_HOME": str(tmp_path), "OCTO_STORE": "etcd"})
     with pytest.raises(Usage, match="it is no URL"):
-        wiring.memory(load({"OCTO_HOME": str(tmp_path), "OCTO_STORE": "consul", "OCTO_CONSUL": "localhost:8500"}))
+        knowledge.memory(load({"OCTO_HOME": str(tmp_path), "OCTO_STORE": "consul", "OCTO_CONSUL": "localhost:8500"}))
