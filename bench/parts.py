@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bench import engine, harm, measure, sandbox
+from bench import engine, harm, many, measure, sandbox
 from bench.buildpack import Buildpacks
 from bench.by_hand import LABEL, ByHand
 from bench.octo_side import Octo
@@ -18,7 +18,7 @@ from bench.table import Row
 from tests.stories.host import free_port
 
 NAME = "octo-bench"
-ALONE, HARMED = f"{NAME}-1", f"{NAME}-2"  # octods of their own: with one app, and with hostile builds
+ALONE, HARMED, MANY = f"{NAME}-1", f"{NAME}-2", f"{NAME}-3"  # octods of their own: one app, hostile builds, many apps
 SANDBOX, HAND = f"{NAME}-sb", f"{NAME}-hand"
 
 
@@ -114,6 +114,13 @@ def harmed(bench: Bench) -> None:
     bench.notes += street.notes()
 
 
+def crowds(bench: Bench) -> None:
+    def made(settings: Mapping[str, str]) -> Octo:
+        return Octo(MANY, "10.222.192.0/20", NETWORKS[3], **settings)
+
+    bench.rows += many.rows(made, 5 if bench.quick else 20, bench.tell)
+
+
 # In this order: what makes many apps comes after what pushes, and octod rests with all that it has by then.
 PARTS: Mapping[str, Callable[[Bench], None]] = {
     "push": push,
@@ -124,6 +131,7 @@ PARTS: Mapping[str, Callable[[Bench], None]] = {
     "rest": rest,
     "sandbox": sandboxes,
     "harm": harmed,
+    "many": crowds,
 }
 
 
@@ -135,7 +143,7 @@ def measured(bench: Bench, only: Sequence[str]) -> None:
 
 def sweep() -> None:
     """Whatever a bench left in the engines, also one that was killed."""
-    octods = (NAME, ALONE, HARMED)
+    octods = (NAME, ALONE, HARMED, MANY)
     engine.sweep(*(f"{LABEL}={name}" for name in (HAND, f"{HAND}-receiver", SANDBOX)), images=(f"{HAND}/*",))
     for name in (*octods, SANDBOX):
         engine.sweep(f"octo.instance={name}", images=(f"{name}/*", f"{name}-stages/*"))

@@ -13,7 +13,7 @@ STACKS = Path(os.environ.get("OCTO_STACKS") or CHECKOUT / ".octo" / "stacks")
 # Of a fixed name, so that what a bench that was killed left is found by the next one.
 ENGINE_FOLDER = STACKS.parent / "bench-engine"
 # Of the octods' builds, one each; apart from those of the stories and of an octo in use.
-NETWORKS = ("10.218.0.0/20", "10.218.16.0/20", "10.218.32.0/20")
+NETWORKS = ("10.218.0.0/20", "10.218.16.0/20", "10.218.32.0/20", "10.218.48.0/20")
 
 
 def engine_socket() -> Path:
