@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.measure import SYSTEM
 from bench.octo_side import Octo, command
 from bench.table import Goal, Row
-from octo.catalog import Catalog, Targets, app_write, known_write, release_write, targets_write
+from octo.catalog import Catalog
+from octo.catalog.writes import Targets, app_write, known_write, release_write, targets_write
 from octo.model import App, AppName, Release, ReleaseStatus
 from octo.ports import Store, Write
 from octo.settings import load
@@ -134,6 +135,7 @@ def _writes(catalog: Catalog, name: AppName, releases: int) -> Sequence[Write]:
         app_write(app),
         targets_write(app, Targets(releases)),
         known_write(app, CONFIG),
+        catalog.live_write(app, first),
         *catalog.config_writes(app, CONFIG),
         *(release_write(replace(first, version=number)) for number in range(1, releases + 1)),
     ]

@@ -1,19 +1,15 @@
 """/apps: Heroku's app resource."""
 
-import contextlib
-
+from octo.catalog.writes import Live
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
-from octo.errors import NotFound
-from octo.model import App, Build, Release, app_name
+from octo.model import App, app_name
 
 IMAGE = "container"  # Heroku's name for the stack of an app that brings its own image
 
 
-def shape(ask: Ask, app: App) -> Json:
-    live = ask.octo.catalog.live(app)
-    build = _built(ask, app, live)
-    stack = {"name": build.stack.rpartition("-")[0] if build and build.stack else IMAGE}
+def shape(ask: Ask, app: App, live: Live | None) -> Json:
+    stack = {"name": live.stack.rpartition("-")[0] if live and live.stack else IMAGE}
     return {
         "id": app.id,
         "name": app.name,
@@ -29,34 +25,33 @@ def shape(ask: Ask, app: App) -> Json:
         "build_stack": stack,
         "region": {"name": "here"},
         "repo_size": None,
-        "slug_size": build.slug or None if build else None,
+        "slug_size": live.slug or None if live else None,
     }
 
 
-def _built(ask: Ask, app: App, live: Release | None) -> Build | None:
-    with contextlib.suppress(NotFound):  # records of builds are kept for a while, releases longer
-        return ask.octo.catalog.build(app, live.build) if live and live.build else None
-    return None
+def _shape(ask: Ask, app: App) -> Json:
+    return shape(ask, app, ask.octo.catalog.brief(app))
 
 
 def every(ask: Ask) -> Json:
-    return [shape(ask, app) for app in ask.octo.catalog.apps()]
+    lives = ask.octo.catalog.lives()
+    return [shape(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
 
 
 def create(ask: Ask) -> Json:
-    return shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
+    return _shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
 
 
 def one(ask: Ask) -> Json:
-    return shape(ask, ask.app)
+    return _shape(ask, ask.app)
 
 
 def rename(ask: Ask) -> Json:
-    return shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
+    return _shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
 
 
 def destroy(ask: Ask) -> Json:
-    gone = shape(ask, ask.app)
+    gone = _shape(ask, ask.app)
     ask.octo.changes.destroy(ask.app, user=ask.actor.user)
     return gone
 

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from octo.catalog import CONFIG, Catalog
+from octo.catalog import Catalog
+from octo.catalog.writes import CONFIG
 from octo.errors import OctoError
 from octo.model import shown
 from octo.pipeline.deploy import Silent

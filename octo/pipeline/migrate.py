@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from octo.catalog import CONFIG, DOCUMENTS
+from octo.catalog.writes import CONFIG, DOCUMENTS
 from octo.errors import Conflict, NotFound, Unavailable, Usage
 from octo.ports import Store, Value, Write
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from octo.catalog import ADDRESSES, Catalog, lock_key
+from octo.catalog import Catalog
+from octo.catalog.writes import ADDRESSES, lock_key
 from octo.errors import Conflict, Locked, OctoError
 from octo.formation import wanted
 from octo.journal import Journal, Procedure

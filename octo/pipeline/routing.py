@@ -6,7 +6,8 @@ Two deploys at once must not route each other back: each table holds the flips o
 import threading
 from collections.abc import Callable
 
-from octo.catalog import Catalog, Targets
+from octo.catalog import Catalog
+from octo.catalog.writes import Targets
 from octo.errors import Usage
 from octo.model import App, hostname
 from octo.ports import Route, Router

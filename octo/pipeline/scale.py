@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from octo.catalog import Catalog, address_write, app_write, known_write
+from octo.catalog import Catalog
+from octo.catalog.writes import address_write, app_write, known_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step

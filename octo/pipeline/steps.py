@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from octo.catalog import (
-    Catalog,
+from octo.catalog import Catalog
+from octo.catalog.writes import (
     Targets,
     address_write,
     app_write,
@@ -186,6 +186,7 @@ class Steps:
         writes = [app_write(deploy.app), targets_write(deploy.app, _targets(deploy))]
         if deploy.fresh:
             writes += [release_write(deploy.release), known_write(deploy.app, deploy.release.config)]
+            writes.append(self._catalog.live_write(deploy.app, deploy.release))
         writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
         return [*writes, *self._catalog.config_writes(deploy.app, deploy.config)]
 

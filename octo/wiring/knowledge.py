@@ -4,7 +4,7 @@ from pathlib import Path
 
 from octo.adapters.registry_store import StoreRegistry
 from octo.adapters.store_sqlite import SqliteStore
-from octo.catalog import CONFIG, DOCUMENTS
+from octo.catalog.writes import CONFIG, DOCUMENTS
 from octo.errors import Usage
 from octo.ports import Registry, Store
 from octo.settings import Settings

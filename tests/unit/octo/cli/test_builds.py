@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import octo.cli
-from octo.catalog import app_write, release_write
+from octo.catalog.writes import app_write, release_write
 from octo.cli.client import Api
 from octo.cli.session import Session
 from octo.daemon.access import Access, Actor

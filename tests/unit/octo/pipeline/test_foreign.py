@@ -1,6 +1,6 @@
 """Config that others write into the store."""
 
-from octo.catalog import CONFIG
+from octo.catalog.writes import CONFIG
 from octo.pipeline.foreign import Foreign
 from tests.crash.world import World
 from tests.fakes import FakeConsole

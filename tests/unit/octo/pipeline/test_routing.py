@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octo.adapters.router_nginx import render
-from octo.catalog import Catalog, Targets
+from octo.catalog import Catalog
+from octo.catalog.writes import Targets
 from octo.errors import Usage
 from octo.model import AppName, Hostname, hostname
 from octo.pipeline.routing import Routing

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from octo.catalog import Catalog, release_write
+from octo.catalog import Catalog
+from octo.catalog.writes import release_write
 from octo.errors import NotFound
 from octo.model import App, AppName, Build, BuildStatus, Release, ReleaseStatus
 from octo.pipeline.admission import Admission

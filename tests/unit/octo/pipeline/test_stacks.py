@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from octo.catalog import Catalog, app_write, release_write
+from octo.catalog import Catalog
+from octo.catalog.writes import app_write, release_write
 from octo.errors import BuildFailed
 from octo.model import App, AppName, Build, BuildStatus, Release, ReleaseStatus
 from octo.pipeline.admission import Admission

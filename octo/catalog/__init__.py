@@ -8,6 +8,7 @@ octo/builds/<id>/<build>         Build; ids sort by time
 octo/formation/<id>              {"web": 2}
 octo/configs/<id>                a digest of the config that octo knows of: another one was written by somebody else
 octo/routes/<id>                 Targets: where the app's requests go now
+octo/live/<id>                   Live: of the release that serves what lists show
 octo/domains/<hostname>          Domain
 octo/keys/<fingerprint>          Key
 octo/addresses/<address>         the container's name
@@ -15,31 +16,28 @@ octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
 
-import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from octo import codec
-from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken, Usage
-from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release, config_key, config_value
+from octo.catalog.writes import (
+    ADDRESSES,
+    CONFIG,
+    KNOWN_CONFIG,
+    Live,
+    Targets,
+    app_write,
+    digest,
+    lock_key,
+    release_key,
+    usable,
+)
+from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
+from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
 from octo.ports import Store, Value, Write
-
-CONFIG = "octohost/"
-DOCUMENTS = "octo/"
-ADDRESSES = "octo/addresses/"
-KNOWN_CONFIG = "octo/configs/"
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What the router sends an app's requests to; written by the commit of a deploy."""
-
-    release: int
-    routed: bool = True
-    addresses: tuple[str, ...] = ()  # "address:port"
 
 
 class Catalog:
@@ -89,7 +87,7 @@ class Catalog:
         prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
-        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs")]
+        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs", "live")]
         return [Write(key, None) for key in [*keys, f"octo/names/{app.name}"]]
 
     def lock(
@@ -151,13 +149,29 @@ class Catalog:
         return [codec.loads(Release, v.data) for _, v in self.store.list(f"octo/releases/{app.id}/")]
 
     def release(self, app: App, version: int) -> Release:
-        found = self.store.get(_release_key(app.id, version))
+        found = self.store.get(release_key(app.id, version))
         if not found:
             raise NotFound(f'cannot find release v{version} of "{app.name}"', hint="See: octo releases")
         return codec.loads(Release, found.data)
 
     def live(self, app: App) -> Release | None:
         return self.release(app, app.live) if app.live else None
+
+    def lives(self) -> Mapping[str, Live]:
+        """By App.id, of every app that has a release which served."""
+        return {key.rpartition("/")[2]: codec.loads(Live, value.data) for key, value in self.store.list("octo/live/")}
+
+    def brief(self, app: App) -> Live | None:
+        found = self.store.get(f"octo/live/{app.id}")
+        return codec.loads(Live, found.data) if found else None
+
+    def live_write(self, app: App, release: Release) -> Write:
+        stack, slug = "", 0
+        with suppress(NotFound):  # records of builds are kept for a while, releases longer
+            build = self.build(app, release.build)
+            stack, slug = build.stack, build.slug
+        live = Live(release.version, release.created_at, release.routed, release.processes, stack, slug)
+        return Write(f"octo/live/{app.id}", codec.dumps(live))
 
     def builds(self, app: App) -> Sequence[Build]:
         """Oldest first."""
@@ -225,59 +239,3 @@ class Catalog:
     def allotted(self) -> Mapping[str, str]:
         """Address -> name of the container that has it."""
         return {key.removeprefix(ADDRESSES): value.data.decode() for key, value in self.store.list(ADDRESSES)}
-
-
-def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: int, *, after: str | None) -> list[str]:
-    """Choose `count` addresses, going round from `after`, so that a freed one rests as long as can be."""
-    every = list(candidates)
-    start = every.index(after) + 1 if after in every else 0
-    free = [a for a in every[start:] + every[:start] if a not in taken]
-    if len(free) < count:
-        raise Conflict("cannot allot an address: all of the apps' network are taken", hint="Choose a larger subnet.")
-    return free[:count]
-
-
-def usable(prefix: str, found: Iterable[tuple[str, Value]]) -> Iterable[tuple[str, str]]:
-    """The pairs below `prefix` that can be config: see config_key and config_value."""
-    for key, value in found:
-        with suppress(Usage, UnicodeDecodeError):
-            yield config_key(key.removeprefix(prefix)), config_value(value.data.decode())
-
-
-def digest(config: Mapping[str, str]) -> bytes:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest().encode()
-
-
-def known_write(app: App, config: Mapping[str, str]) -> Write:
-    """Say that octo knows of this config: it is in a release, or waits for the next one."""
-    return Write(f"{KNOWN_CONFIG}{app.id}", digest(config))
-
-
-def lock_key(app: str) -> str:
-    """app: App.id."""
-    return f"octo/locks/{app}"
-
-
-def app_write(app: App) -> Write:
-    return Write(f"octo/apps/{app.id}", codec.dumps(app))
-
-
-def release_write(release: Release, *, expect: int | None = None) -> Write:
-    return Write(_release_key(release.app, release.version), codec.dumps(release), expect)
-
-
-def scale_write(app: App, scale: Mapping[str, int]) -> Write:
-    return Write(f"octo/formation/{app.id}", codec.dumps(scale))
-
-
-def targets_write(app: App, targets: Targets) -> Write:
-    return Write(f"octo/routes/{app.id}", codec.dumps(targets))
-
-
-def address_write(address: str, name: str | None) -> Write:
-    """name None frees the address."""
-    return Write(ADDRESSES + address, None if name is None else name.encode(), 0 if name else None)
-
-
-def _release_key(app: str, version: int) -> str:
-    return f"octo/releases/{app}/{version:08d}"

@@ -1,0 +1,94 @@
+"""The keys, what lies under them, and the writes that make it so."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from octo import codec
+from octo.errors import Conflict, Usage
+from octo.model import App, Release, config_key, config_value
+from octo.ports import Value, Write
+
+CONFIG = "octohost/"
+DOCUMENTS = "octo/"
+ADDRESSES = "octo/addresses/"
+KNOWN_CONFIG = "octo/configs/"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the router sends an app's requests to; written by the commit of a deploy."""
+
+    release: int
+    routed: bool = True
+    addresses: tuple[str, ...] = ()  # "address:port"
+
+
+@dataclass(frozen=True)
+class Live:
+    """What lists show of the release that serves, so that they read one key an app."""
+
+    version: int
+    created_at: float
+    routed: bool = True
+    processes: Mapping[str, str | None] = field(default_factory=dict)
+    stack: str = ""  # as in Build.stack
+    slug: int = 0  # bytes, as in Build.slug
+
+
+def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: int, *, after: str | None) -> list[str]:
+    """Choose `count` addresses, going round from `after`, so that a freed one rests as long as can be."""
+    every = list(candidates)
+    start = every.index(after) + 1 if after in every else 0
+    free = [a for a in every[start:] + every[:start] if a not in taken]
+    if len(free) < count:
+        raise Conflict("cannot allot an address: all of the apps' network are taken", hint="Choose a larger subnet.")
+    return free[:count]
+
+
+def usable(prefix: str, found: Iterable[tuple[str, Value]]) -> Iterable[tuple[str, str]]:
+    """The pairs below `prefix` that can be config: see config_key and config_value."""
+    for key, value in found:
+        with suppress(Usage, UnicodeDecodeError):
+            yield config_key(key.removeprefix(prefix)), config_value(value.data.decode())
+
+
+def digest(config: Mapping[str, str]) -> bytes:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest().encode()
+
+
+def known_write(app: App, config: Mapping[str, str]) -> Write:
+    """Say that octo knows of this config: it is in a release, or waits for the next one."""
+    return Write(f"{KNOWN_CONFIG}{app.id}", digest(config))
+
+
+def lock_key(app: str) -> str:
+    """app: App.id."""
+    return f"octo/locks/{app}"
+
+
+def app_write(app: App) -> Write:
+    return Write(f"octo/apps/{app.id}", codec.dumps(app))
+
+
+def release_write(release: Release, *, expect: int | None = None) -> Write:
+    return Write(release_key(release.app, release.version), codec.dumps(release), expect)
+
+
+def scale_write(app: App, scale: Mapping[str, int]) -> Write:
+    return Write(f"octo/formation/{app.id}", codec.dumps(scale))
+
+
+def targets_write(app: App, targets: Targets) -> Write:
+    return Write(f"octo/routes/{app.id}", codec.dumps(targets))
+
+
+def address_write(address: str, name: str | None) -> Write:
+    """name None frees the address."""
+    return Write(ADDRESSES + address, None if name is None else name.encode(), 0 if name else None)
+
+
+def release_key(app: str, version: int) -> str:
+    return f"octo/releases/{app}/{version:08d}"
