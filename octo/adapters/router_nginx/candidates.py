@@ -14,6 +14,7 @@ from octo.errors import RouterFailed
 log = logging.getLogger(__name__)
 
 _PLACE = re.compile(r" in \S*/containers/([a-z][a-z0-9-]*)\.conf:([0-9]+)$")
+_CLUTTER = re.compile(r"^[0-9/]+ [0-9:]+ (\[[a-z]+\] )[0-9#]+: ")  # when, and which process
 _MOST_REFUSED = 1000
 
 
@@ -72,7 +73,7 @@ class Candidates:
         route, own = draft.route(app), draft.own[app]
         place = _PLACE.search(error.said)
         line = self._drafts.line(draft, app, int(place[2])) if place and place[1] == route.app else 0
-        said = re.sub(r" in \S*/(containers/)", r" in \1", error.said)
+        said = _CLUTTER.sub(r"\1", re.sub(r" in \S*/(containers/)", r" in \1", error.said))
         return At(route, line, own.source, f"nginx says: {said}").message
 
     def _note(self, app: str, text: str, why: str) -> None:

@@ -2,13 +2,13 @@
 
 import os
 import ssl
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from octo.adapters.router_nginx.files import read
 from octo.errors import OctoError, RouterFailed
 from octo.model import shown
 from octo.ports import Route
@@ -77,7 +77,7 @@ class Certificates:
                 hint="Put the text of the file itself into the config, or ask the operator (setting certificates).",
             )
         try:
-            return _read(real)
+            return read(real, LONGEST).decode("ascii", "replace")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise RouterFailed(f'cannot use {key} of "{app}": {shown(given)}: {why}') from None
@@ -150,16 +150,6 @@ def _load(pem: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{fd}", password="")  # with none it would ask at octod's terminal
     finally:
         os.close(fd)
-
-
-def _read(path: Path) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no file")
-        data = file.read(LONGEST + 1)
-    if len(data) > LONGEST:
-        raise ValueError("it is too long")
-    return data.decode("ascii", "replace")
 
 
 def _self_signed(names: Sequence[str]) -> bytes:

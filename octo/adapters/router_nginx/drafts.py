@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from octo.adapters.router_nginx.certificates import DEFAULT, Certificate, Certificates
+from octo.adapters.router_nginx.certificates import DEFAULT, Certificate, Certificates, ending
 from octo.adapters.router_nginx.own import Own, Templates
 from octo.adapters.router_nginx.render import Brought, Renderer
 from octo.adapters.router_nginx.trees import Tree
@@ -99,6 +99,11 @@ class Drafts:
         """Which line of its template made a line of the app's block; 0 when that cannot be told."""
         own, certificate = draft.own[app], app in draft.certificates
         return self._templates.line(draft.route(app), own, number, certificate=certificate)
+
+    def ending(self, tree: Tree | None) -> Sequence[str]:
+        """Which certificates that serve have ended, or soon will."""
+        served = [(r.app, tree.read(_pem(r.id))) for r in tree.routes() or ()] if tree and self._secure else []
+        return [said for app, pem in served if pem and (said := ending(app, pem))]
 
     def _certified(self, draft: Draft, route: Route, before: Tree | None) -> Draft:
         try:

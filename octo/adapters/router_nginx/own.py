@@ -4,19 +4,18 @@ Who pushes chooses by NGINX_ALT which template, and through config and domains s
 nginx's comes from the operator's folder alone.
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from octo.adapters.router_nginx.files import read
 from octo.adapters.router_nginx.render import Checked, Frame, app_id, endpoint, host, target
 from octo.errors import RouterFailed
 from octo.model import shown
@@ -134,16 +133,15 @@ class Templates:
     def source(self, route: Route) -> str:
         """The template's text. Raises RouterFailed; what lies outside the folder is as if it were not there."""
         name = route.front.template
-        if not NAME.fullmatch(name):
-            _missing(route)
         try:
-            fd = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            _missing(route)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                _missing(route)
-            data = file.read(LONGEST + 1)
+            data = read(self._folder / name, LONGEST) if NAME.fullmatch(name) else None
+        except (OSError, ValueError):
+            data = None
+        if data is None:
+            raise RouterFailed(
+                f'cannot serve "{route.app}" by the template {shown(name)}: there is none of that name',
+                hint="Ask the operator to put it into the folder of templates, or unset NGINX_ALT.",
+            )
         return _decoded(route, data)
 
     def _values(self, route: Route, *, certificate: bool) -> Mapping[str, object]:
@@ -236,16 +234,9 @@ def _instances(targets: Sequence[str]) -> Iterator[Instance]:
 
 def _decoded(route: Route, data: bytes) -> str:
     text = data.decode("utf-8", "replace")
-    if len(data) > LONGEST or "\ufffd" in text or "\x02" in text or "\0" in text:
-        raise At(route, 0, "", f"it is no text, or longer than {LONGEST // 1024} KB")
+    if "\ufffd" in text or "\x02" in text or "\0" in text:
+        raise At(route, 0, "", "it is no text in UTF-8")
     return text
-
-
-def _missing(route: Route) -> NoReturn:
-    raise RouterFailed(
-        f'cannot serve "{route.app}" by the template {shown(route.front.template)}: there is none of that name',
-        hint="Ask the operator to put it into the folder of templates, or unset NGINX_ALT.",
-    )
 
 
 def _line_of(error: Exception) -> int:

@@ -154,7 +154,7 @@ class NginxRouter:
 
     def problems(self) -> Sequence[str]:
         self._logs.rotate(self._master.reopen_logs)
-        return self._look.problems()
+        return [*self._look.problems(), *self._drafts.ending(self._trees.current())]
 
     # --- one reload for all that wait
 
