@@ -18,12 +18,12 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from octo import codec
 from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
 from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
-from octo.ports import Store, Write
+from octo.ports import Front, Store, Write
 
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
@@ -37,6 +37,7 @@ class Targets:
     release: int
     routed: bool = True
     addresses: tuple[str, ...] = ()  # "address:port"
+    front: Front = field(default_factory=Front)
 
 
 class Catalog:
@@ -161,22 +162,10 @@ class Catalog:
         found = [codec.loads(Domain, v.data) for _, v in self.store.list("octo/domains/")]
         return [d for d in found if app is None or d.app == app.id]
 
-    def add_domain(self, app: App, name: Hostname, *, now: float) -> Domain:
-        """Raises Taken when another app has it; adding it again is no error."""
-        domain = Domain(name, app.id, now)
-        try:
-            self.store.put(f"octo/domains/{name}", codec.dumps(domain), expect=0)
-        except Conflict:
-            if all(d.hostname != name for d in self.domains(app)):
-                raise Taken(f'cannot add the domain "{name}": another app has it') from None
-        return domain
-
-    def remove_domain(self, app: App, name: Hostname) -> None:
-        if all(d.hostname != name for d in self.domains(app)):
-            raise NotFound(
-                f'cannot remove the domain "{name}": "{app.name}" does not have it', hint="See: octo domains"
-            )
-        self.store.delete(f"octo/domains/{name}")
+    def versioned_domains(self) -> Mapping[Hostname, tuple[Domain, int]]:
+        """By name, each with the version of its document."""
+        found = [(codec.loads(Domain, v.data), v.version) for _, v in self.store.list("octo/domains/")]
+        return {domain.hostname: (domain, version) for domain, version in found}
 
     # --- keys ---
 
@@ -235,6 +224,11 @@ def scale_write(app: App, scale: Mapping[str, int]) -> Write:
 
 def targets_write(app: App, targets: Targets) -> Write:
     return Write(f"octo/routes/{app.id}", codec.dumps(targets))
+
+
+def domain_write(name: Hostname, domain: Domain | None, *, expect: int | None = None) -> Write:
+    """domain None removes it."""
+    return Write(f"octo/domains/{name}", None if domain is None else codec.dumps(domain), expect)
 
 
 def address_write(address: str, name: str | None) -> Write:

@@ -190,7 +190,7 @@ class Route:
     hosts: tuple[str, ...]
     targets: tuple[str, ...] = ()  # "address:port"; none: the 503 page
     release: int = 0
-    front: Front = Front()
+    front: Front = field(default_factory=Front)
     config: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a template of its own may name
 
 

@@ -12,7 +12,7 @@ from octo.adapters.console_stream import StreamConsole
 from octo.adapters.disk_host import HostDisk
 from octo.adapters.probe_http import HttpProbe
 from octo.adapters.registry_store import StoreRegistry
-from octo.adapters.router_nginx import NginxRouter
+from octo.adapters.router_nginx import NginxRouter, Own
 from octo.adapters.runtime_docker import DockerRuntime
 from octo.adapters.sandbox_docker import DockerKind
 from octo.adapters.sandbox_lxc import LxcKind, usable
@@ -23,7 +23,7 @@ from octo.buildengine.engine import BuildEngine
 from octo.catalog import CONFIG, DOCUMENTS, Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import budgets, push_limits, rules, url_of
+from octo.figures import budgets, link_of, push_limits, rules, url_of
 from octo.journal import Journal
 from octo.net.buildnet import BuildNetwork
 from octo.pipeline.account import Account
@@ -67,10 +67,9 @@ def build(settings: Settings) -> Octo:
     ports = adapters(settings, engine, store, registry, background, machine)
     catalog, journal = Catalog(store), Journal(store)
     health = Health(registry)
-    routing = Routing(catalog, ports.router, settings.domain_suffix, health.well)
-    name, spans = settings.instance, budgets(settings)
+    routing = Routing(catalog, ports.router, settings.domain_suffix, health.well, more=settings.domain_suffixes)
+    name, spans, wait = settings.instance, budgets(settings), settings.push_wait
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
-    wait = settings.push_wait
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
     limits = push_limits(settings)
     account, guard, pruner = _disk(settings, engine, ports, catalog)
@@ -91,6 +90,7 @@ def build(settings: Settings) -> Octo:
         settings.push_mb * MB,
         guard,
         mounted=settings.repositories == "mount",
+        link=link_of(settings),
     )
     oneoff = OneOff(ports.runtime, catalog, name)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
@@ -207,9 +207,15 @@ def adapters(
             templates=settings.share / "templates" / "nginx",
             user=settings.nginx_uid,
             drain=settings.drain_seconds,
+            own=_own(settings),
         ),
         clock=SystemClock(),
     )
+
+
+def _own(settings: Settings) -> Own:
+    folders = tuple(map(Path, settings.certificates))
+    return Own(settings.templates, settings.https_port, folders, (settings.domain_suffix, *settings.domain_suffixes))
 
 
 def _sandbox(

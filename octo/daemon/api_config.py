@@ -21,7 +21,9 @@ def change(ask: Ask) -> Json:
         port_number(str(changes["PORT"]))
     restart = ask.query.get("restart", "1") != "0"
     if changes:
-        ask.octo.changes.config(ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart)
+        ask.octo.changes.config(
+            ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart, may_read=ask.may_read
+        )
     return ask.octo.catalog.config(ask.app)
 
 

@@ -63,30 +63,28 @@ class NginxRouter:
         own: Own = Own(),
     ) -> None:
         self._prefix = prefix
-        self._patience = patience
-        ports = (port, own.tls_port) if own.tls_port else (port,)
+        self._patience, self._secure = patience, own.tls_port > 0
+        ports = (port, own.tls_port) if self._secure else (port,)
         self._trees = Trees(prefix, group=user)
         self._master = Master(prefix, ports=ports, user=user)
         self._logs = Logs(prefix, limit=log_limit)
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._workers = os.cpu_count() or 1
         frame = Frame(
             listen=listen,
             port=port,
             shutdown=drain + _BEYOND_DRAIN,
             socket=self._master.socket,
-            open_files=files if files > 0 else 1 << 20,
+            open_files=_open_files(),
             workers=self._workers,
             tls_port=own.tls_port,
         )
         self._renderer = Renderer(templates, frame)
         certificates = Certificates(own.certificates, prefix / "default.pem", own.suffixes)
-        self._drafts = Drafts(self._renderer, Templates(own.templates, frame), certificates, secure=own.tls_port > 0)
+        self._drafts = Drafts(self._renderer, Templates(own.templates, frame), certificates, secure=self._secure)
         self._candidates = Candidates(self._trees, self._master, self._renderer, self._drafts)
         self._look = Look(prefix, self._master, self._trees, self._logs, ports=ports, user=user)
         self._faults: Mapping[str, str] = {}  # of the table that serves
-        self._turn = threading.Lock()  # held by the one call that reloads
-        self._waiting = threading.Lock()  # guards the four below
+        self._turn, self._waiting = threading.Lock(), threading.Lock()  # held by who reloads; guards the four below
         self._offered: tuple[int, Table] = (0, ())  # the newest table, and its number
         self._applied = 0  # number of the newest table that was applied
         self._refused = 0  # number of the last table that was put back
@@ -124,6 +122,11 @@ class NginxRouter:
 
     def check(self, route: Route) -> None:
         check([route])
+        if route.front.forced and not self._secure:
+            raise RouterFailed(
+                f'cannot force https for "{route.app}": this octo serves none',
+                hint="Ask the operator to set https_port.",
+            )
         with self._turn:
             before = self._trees.current()
             others = [r for r in (before.routes() if before else None) or () if r.id != route.id]
@@ -266,3 +269,8 @@ class NginxRouter:
                     error = RouterFailed(f"{error.message}; and the old table is not proven: {again.message}")
         self._trees.remove(failed)
         return error
+
+
+def _open_files() -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return most if most > 0 else 1 << 20
