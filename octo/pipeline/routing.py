@@ -5,7 +5,7 @@ Two deploys at once must not route each other back: each table holds the flips o
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from octo.catalog import Catalog, Targets
 from octo.errors import NotFound, RouterFailed, Usage
@@ -22,6 +22,7 @@ class Flip:
 
     targets: Targets
     domains: tuple[Hostname, ...] | None = None  # that came by CNAME; None: those that did before
+    config: Mapping[str, str] = field(default_factory=dict)  # of the release
 
 
 class Routing:
@@ -105,7 +106,7 @@ class Routing:
         for app in apps:
             to = targets.get(app.id, Targets(0))
             if to.routed:
-                hosts, config = (*self.names(app), *own.get(app.id, ())), self._config(app, to)
+                hosts, config = (*self.names(app), *own.get(app.id, ())), self._config(app, to, flips.get(app.id))
                 route = Route(app.name, app.id, hosts, self._well(to.addresses), to.release, to.front, config)
                 result.append(route)
         return result
@@ -137,12 +138,12 @@ class Routing:
                 found.setdefault(id, []).append(name)
         return found
 
-    def _config(self, app: App, to: Targets) -> Mapping[str, str]:
+    def _config(self, app: App, to: Targets, flip: Flip | None) -> Mapping[str, str]:
         """What the app's own template may name: of the release that serves. Ordinary apps are not asked for theirs."""
         if not to.front.template:
             return {}
         try:
-            return given(self._catalog.release(app, to.release).config)
+            return given(flip.config if flip else self._catalog.release(app, to.release).config)
         except NotFound:
             return {}
 

@@ -246,7 +246,7 @@ def _front(deploy: Deploy) -> Front:
 
 
 def _flip(deploy: Deploy) -> Flip:
-    return Flip(_targets(deploy), deploy.domains)
+    return Flip(_targets(deploy), deploy.domains, deploy.release.config)
 
 
 def _proving(deploy: Deploy) -> str:

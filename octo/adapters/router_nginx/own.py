@@ -96,6 +96,16 @@ class Config:
         return self._config.get(key, default)
 
 
+class Missing(StrictUndefined):
+    """Says which key of the config is not there; who tests with `is defined` or takes a default is not troubled."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if isinstance(self._undefined_obj, Config):
+            return f"the app's config has no {self._undefined_name}"
+        return super()._undefined_message
+
+
 class Templates:
     def __init__(self, folder: Path, frame: Frame) -> None:
         self._folder, self._frame = folder, frame
@@ -177,7 +187,7 @@ class _Marks(Extension):
 
 def _environment(extensions: Sequence[type[Extension]]) -> ImmutableSandboxedEnvironment:
     env = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
+        undefined=Missing,
         finalize=_finalize,
         extensions=extensions,
         trim_blocks=True,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octo.adapters.router_nginx import render
-from octo.catalog import Catalog, Targets, domain_write, release_write
+from octo.catalog import Catalog, Targets, domain_write, release_write, targets_write
 from octo.errors import RouterFailed, Usage
 from octo.model import AppName, Domain, Hostname, Release, hostname
 from octo.pipeline.routing import Flip, Routing
@@ -68,7 +68,12 @@ def test_only_an_app_with_a_template_is_asked_for_its_config() -> None:
     catalog.store.put_many([release_write(release)])
     table.flip(shop, Flip(Targets(1)))
     assert router.table[0].config == {}
-    table.flip(shop, Flip(Targets(1, front=Front(template="own.conf"))))
+    own = Targets(1, front=Front(template="own.conf"))
+    table.flip(shop, Flip(own, config={"WORD": "y", "SSL_KEY": "secret"}))
+    assert router.table[0].config == {"WORD": "y"}
+    catalog.store.put_many([targets_write(shop, own)])
+    table.settle(shop)
+    table.refresh()
     assert router.table[0].config == {"WORD": "x"}
 
 
