@@ -87,14 +87,14 @@ class Routing:
                 return False  # a table made after this call is in force: its maker waited for all who came before
             with self._count:
                 upto = self._asked
-            changed = self._router.apply(self.table(self._flips))
+            changed = self._router.apply(self.table(dict(self._flips)))
             self._answered = upto
             return changed
 
     def render(self) -> Mapping[str, str]:
         """Make nginx's files anew, also where nothing is different; the faults of apps, by App.id, that were found."""
         with self._one:
-            self._router.apply(self.table(self._flips), anew=True)
+            self._router.apply(self.table(dict(self._flips)), anew=True)
         return self._router.faults()
 
     def table(self, flips: Mapping[str, Flip]) -> list[Route]:

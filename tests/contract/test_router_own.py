@@ -100,6 +100,13 @@ def test_a_stopped_app_with_a_template_gets_the_503_page_and_harms_nobody(yard: 
     assert (yard.says("shop"), yard.mark()) == ("shop", "hello")  # by the template that was good last
 
 
+def test_a_template_takes_the_longest_names(yard: Yard) -> None:
+    longest = ".".join(["h" * 63] * 3 + ["h" * 58, "io"])
+    yard.put(MARKED)
+    yard.apply(replace(yard.shop(WORD="hello"), hosts=(longest, *(f"h{n}.test" for n in range(100)))))
+    assert yard.bench.get(longest).headers["X-Own"] == "hello"
+
+
 # --- what it cannot
 
 
@@ -277,6 +284,7 @@ def test_a_block_with_config_in_it_is_open_to_nginx_alone(yard: Yard) -> None:
     assert not [f for f in holding if f.stat().st_mode & 0o007]
 
 
+@pytest.mark.row("J10")
 def test_a_sticky_app_sends_a_client_to_one_container(yard: Yard) -> None:
     made = yard.bench
     shop = replace(route("shop", made.app("one")[0], made.app("two")[0]), front=Front(sticky=True))

@@ -136,6 +136,16 @@ def test_only_modern_tls_and_http2(yard: Yard) -> None:
     assert yard.curl("shop.octo.test", "--tls-max", "1.2").returncode == 0
 
 
+def test_without_https_nobody_is_sent_there() -> None:
+    with bench() as made:
+        made.router.start()
+        forced = replace(route("shop", made.app("shop")[0]), front=Front(forced=True))
+        with pytest.raises(RouterFailed, match='cannot force https for "shop": this octo serves none'):
+            made.router.check(forced)
+        made.router.apply([forced])  # as after the setting was taken away
+        assert made.get("shop.localhost").status == 200
+
+
 def refused(yard: Yard, certificate: object, key: object) -> str:
     with pytest.raises(RouterFailed) as caught:
         yard.bench.router.check(yard.route(certificate=certificate, key=key))

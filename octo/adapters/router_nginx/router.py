@@ -114,11 +114,12 @@ class NginxRouter:
         """Serve this table and no other. Calls that wait for one another share a reload: the newest table's."""
         check(routes)
         table = tuple(sorted(routes, key=lambda route: route.id))
-        if anew:
-            with self._turn:
-                self._candidates.refused.clear()
-                return self._swap(table, anew=True)
-        return self._take_turn(self._offer(table), table)
+        ours = self._offer(table)
+        if not anew:
+            return self._take_turn(ours, table)
+        with self._turn:
+            self._candidates.refused.clear()
+            return self._apply(*self._offered, anew=True)
 
     def check(self, route: Route) -> None:
         check([route])
@@ -183,9 +184,9 @@ class NginxRouter:
                     log.debug("a newer table was refused: %s", error)
             return self._apply(ours, table)
 
-    def _apply(self, number: int, table: Table) -> bool:
+    def _apply(self, number: int, table: Table, *, anew: bool = False) -> bool:
         try:
-            changed = self._swap(table)
+            changed = self._swap(table, anew=anew)
         except RouterFailed:
             self._refused = number
             raise
