@@ -172,6 +172,9 @@ class Router(Protocol):
     def faults(self) -> Mapping[str, str]:
         """App.id -> why the app is served as before, and not as its template and certificate say now."""
 
+    def ending(self) -> Sequence[str]:
+        """Which certificates have ended or will in a week, a sentence each."""
+
     def connections(self, targets: Iterable[str]) -> int:
         """Open connections from the router to these "address:port" targets."""
 

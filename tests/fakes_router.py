@@ -50,6 +50,9 @@ class FakeRouter:
     def faults(self) -> Mapping[str, str]:
         return {route.id: self.faulty[route.id] for route in self.table if route.id in self.faulty}
 
+    def ending(self) -> Sequence[str]:
+        return []
+
     def connections(self, targets: Iterable[str]) -> int:
         return sum(self.open.get(target, 0) for target in set(targets))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from octo.cli import text, words
-from octo.cli.client import url
+from octo.cli.client import Json, url
 from octo.cli.session import api, session
 from octo.cli.tree import App, AppWord, As, Format, command, word
 from octo.errors import Usage
@@ -27,7 +27,7 @@ def every(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> Non
     if as_ is Format.JSON:
         text.show_json(found)
         return
-    rows = [(d["hostname"], "octo" if d.get("kind") == "heroku" else text.when(d.get("created_at"))) for d in found]
+    rows = [(d["hostname"], _added(d)) for d in found]
     text.table(("DOMAIN", "ADDED"), rows, empty="There are no domains yet. Add one: octo domains:add -a APP HOST")
 
 
@@ -73,6 +73,12 @@ def remove(hosts: Hosts, app: App = "") -> None:
     for host in parsed:
         api().delete(url("apps", name, "domains", host))
         text.line(f"Removed {host} from {name}.")
+
+
+def _added(domain: Json) -> str:
+    if domain.get("kind") == "heroku":
+        return "octo"
+    return text.when(domain.get("created_at")) + (", by the CNAME file" if domain.get("pushed") else "")
 
 
 def _parsed(app: str, hosts: list[str]) -> tuple[AppName, list[Hostname]]:

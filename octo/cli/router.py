@@ -17,7 +17,7 @@ def every(as_: As = Format.TEXT) -> int:
         return 1 if done["faults"] else 0
     text.line(f"Rendered {done['apps']} app{'' if done['apps'] == 1 else 's'}; nginx reloaded and proved.")
     for fault in done["faults"]:
-        text.note(f" !     {text.cell(fault['message'])}. It is served as before.")
+        text.note(f" !     {text.cell(fault['message'])}; it is served as before")
     return 1 if done["faults"] else 0
 
 

@@ -4,6 +4,7 @@ from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import Usage
 from octo.model import config_key, config_value, port_number
+from octo.pipeline.front import front_of
 
 
 def show(ask: Ask) -> Json:
@@ -19,6 +20,7 @@ def change(ask: Ask) -> Json:
     }
     if changes.get("PORT"):
         port_number(str(changes["PORT"]))
+    front_of({k: v for k, v in changes.items() if v})  # what could never be served is not kept for later either
     restart = ask.query.get("restart", "1") != "0"
     if changes:
         ask.octo.changes.config(

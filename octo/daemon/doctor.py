@@ -73,6 +73,10 @@ def _served(octo: Octo) -> Iterator[Finding]:
     for id, why in octo.ports.router.faults().items():
         hint = f"Mend it, then: octo config:consul_template {names.get(id, id)}"
         yield Finding(f"template or certificate of {names.get(id, id)}", False, why, hint)
+    for ending in octo.ports.router.ending():
+        yield Finding(
+            "certificates", False, ending, "Renew it: a new file is taken up by itself, a text by config:set."
+        )
 
 
 def _disk(octo: Octo) -> Iterator[Finding]:

@@ -149,7 +149,7 @@ def test_nginxs_files_are_made_anew_by_octohosts_names(octo: Octo) -> None:
         assert octo(name, "shop").out == "Rendered shop; nginx reloaded and proved.\n"
     octo.state.faults.append({"app": "shop", "message": "line 3 is bad\x1b[2J"})
     said = octo("config:proxy")
-    assert (said.code, said.err) == (1, " !     line 3 is bad. It is served as before.\n")
+    assert (said.code, said.err) == (1, " !     line 3 is bad; it is served as before\n")
 
 
 @pytest.mark.parametrize("host", ["a b.com", "a.test; return 200", "{a,b}.test", "1.2.3.4", "*.test"])

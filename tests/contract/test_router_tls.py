@@ -208,8 +208,12 @@ def test_a_certificate_that_was_spoilt_later_leaves_the_app_on_its_last_good_one
 def test_a_certificate_that_ends_is_told(yard: Yard) -> None:
     certificate, key = pair(yard.folder, "www.shop.test", days=3)
     yard.bench.router.apply([yard.route(certificate=certificate, key=key)])
-    (said,) = yard.bench.router.problems()
+    (said,) = yard.bench.router.ending()
     assert said.startswith('the certificate of "shop" ends on 20')
+    assert not yard.bench.router.problems()
+    pair(yard.folder, "www.shop.test")
+    yard.bench.router.apply([yard.route(certificate=certificate, key=key)])
+    assert not yard.bench.router.ending()
 
 
 def test_keys_are_open_to_nginx_alone_and_octos_own_is_made_once(yard: Yard) -> None:

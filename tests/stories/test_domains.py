@@ -41,6 +41,7 @@ def test_the_domains_of_a_cname_file_come_and_go_with_the_commit(
     assert f"Adding http://www.{zone}:{host.http_port}" in said
     assert f"and at: http://www.{zone}:{host.http_port}" in said
     assert domains(host, app) == f"old.{zone} www.{zone}"
+    assert host.octo("domains", app).count(", by the CNAME file\n") == 2
     host.octo("domains:add", app, f"own.{zone}")
     clone.commit({"CNAME": f"www.{zone}\nnew.{zone}\n", "server.py": "raise SystemExit(3)\n"})
     clone.push(code=1)

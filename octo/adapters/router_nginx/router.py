@@ -158,7 +158,10 @@ class NginxRouter:
 
     def problems(self) -> Sequence[str]:
         self._logs.rotate(self._master.reopen_logs)
-        return [*self._look.problems(), *self._drafts.ending(self._trees.current())]
+        return self._look.problems()
+
+    def ending(self) -> Sequence[str]:
+        return self._drafts.ending(self._trees.current())
 
     # --- one reload for all that wait
 
