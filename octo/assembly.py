@@ -88,7 +88,13 @@ class Octo:
     def private(self) -> Iterable[tuple[Path, int]]:
         """Files that hold secrets, and the most that their mode may be."""
         home = self.settings.home
-        own = [(home / "octo.db", 0o600), (home / "blobs", 0o700), (home / "ssh", 0o700), (home / "run/rx", 0o710)]
+        own = [
+            (home / "nginx/default.pem", 0o600),
+            (home / "octo.db", 0o600),
+            (home / "blobs", 0o700),
+            (home / "ssh", 0o700),
+            (home / "run/rx", 0o710),
+        ]
         token = self.settings.consul_token_file
         return [*own, (Path(token), 0o600)] if token else own
 

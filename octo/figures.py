@@ -57,5 +57,12 @@ def rules(settings: Settings) -> Rules:
 
 def url_of(settings: Settings) -> Callable[[App], str]:
     """Where an app is served, for people."""
-    port = "" if settings.http_port == 80 else f":{settings.http_port}"
-    return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
+    return lambda app: link_of(settings)(f"{app.name}.{settings.domain_suffix}")
+
+
+def link_of(settings: Settings) -> Callable[[str], str]:
+    """A host name as a URL. With link_prefix "https" and no https_port, https ends in front of octo, at port 443."""
+    secure = settings.link_prefix == "https"
+    port, usual = (settings.https_port, 443) if secure else (settings.http_port, 80)
+    behind = "" if port in (0, usual) else f":{port}"
+    return lambda host: f"{settings.link_prefix}://{host}{behind}"

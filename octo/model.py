@@ -21,7 +21,7 @@ MAX_SCALE = 100  # containers of one process type
 # Keys that steer octo: kept with the app's config, never handed to the app (octohost's KV layout).
 CONTROL_KEYS = frozenset(
     "CONTAINERS DOMAINS MEMORY_LIMIT CUSTOM_CHECK CUSTOM_CHECK_INTERVAL NO_HTTP_PROXY NGINX_ALT"
-    " SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL STACK".split()
+    " NGINX_STICKY SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL STACK".split()
 )
 
 _APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -147,6 +147,7 @@ class Domain:
     hostname: Hostname
     app: str  # App.id
     added_at: float
+    pushed: bool = False  # came by the CNAME file of a push, and goes with it
 
 
 class BuildStatus(Enum):
@@ -174,6 +175,7 @@ class Build:
     ports: tuple[int, ...] = ()  # TCP ports of EXPOSE, the first one first
     reason: str = ""
     ref: str = ""  # what was pushed, in full: "refs/heads/main"; "" of builds from before it was kept
+    domains: tuple[Hostname, ...] = ()  # those of its CNAME file
 
 
 class ReleaseStatus(Enum):

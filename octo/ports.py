@@ -1,6 +1,6 @@
 """All that octo needs from the outside, as promises. Each has a test file in tests/contract/."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -158,11 +158,22 @@ class Router(Protocol):
         """Make the router serve what was applied last; a running one is adopted. Raises RouterFailed."""
 
     def stop(self) -> None: ...
-    def apply(self, routes: Sequence[Route]) -> bool:
+    def apply(self, routes: Sequence[Route], *, anew: bool = False) -> bool:
         """Render, test, swap, reload, prove that only the new table answers. False: nothing was different.
 
+        An app whose own template or certificate is at fault stays on what was good before, see `faults`.
+        anew: reload though nothing is different, and try again what was refused before.
         Raises RouterFailed after the old table was put back.
         """
+
+    def check(self, route: Route) -> None:
+        """Raise RouterFailed when this app could not be served so: its template or its certificate is at fault."""
+
+    def faults(self) -> Mapping[str, str]:
+        """App.id -> why the app is served as before, and not as its template and certificate say now."""
+
+    def ending(self) -> Sequence[str]:
+        """Which certificates have ended or will in a week, a sentence each."""
 
     def connections(self, targets: Iterable[str]) -> int:
         """Open connections from the router to these "address:port" targets."""

@@ -24,7 +24,12 @@ class Settings:
     listen: str = "127.0.0.1"  # address of the SSH and HTTP doors; 0.0.0.0 for all
     ssh_port: int = 2222
     http_port: int = 8080
+    https_port: int = 0  # 0: no https
     domain_suffix: str = "localhost"
+    domain_suffixes: tuple[str, ...] = ()  # more of them: each app is served under NAME.SUFFIX of all
+    link_prefix: str = "http"  # or https: how people are told where an app is
+    templates: Path = Path("templates")  # folder of what NGINX_ALT may name; relative to home
+    certificates: tuple[str, ...] = ("certificates",)  # folders of what SSL_CERTIFICATE and SSL_KEY may name
     engine: Path = Path("/var/run/docker.sock")
     subnet: str = "10.213.0.0/20"  # of the apps' network; octo allots its addresses
     stack: str = "octo"  # name of the default stack
@@ -129,7 +134,14 @@ def load(environ: Mapping[str, str], *, file: Path | None = None) -> Settings:
     settings = replace(Settings(), **{k: _value(k, v) for k, v in given.items()})
     home = settings.home.resolve()
     return _checked(
-        replace(settings, home=home, stacks=home / settings.stacks, build_engine=home / settings.build_engine)
+        replace(
+            settings,
+            home=home,
+            stacks=home / settings.stacks,
+            build_engine=home / settings.build_engine,
+            templates=home / settings.templates,
+            certificates=tuple(str(home / folder) for folder in settings.certificates),
+        )
     )
 
 
@@ -161,8 +173,11 @@ def _value(name: str, given: Any) -> Any:
 def _checked(settings: Settings) -> Settings:
     for port in (str(settings.ssh_port), str(settings.http_port), *settings.build_ports):
         port_number(port)
-    if settings.domain_suffix != "localhost":
-        hostname(settings.domain_suffix)
+    if settings.https_port:
+        port_number(str(settings.https_port))
+    for suffix in (settings.domain_suffix, *settings.domain_suffixes):
+        _suffix(suffix)
+    _one_of("link_prefix", settings.link_prefix, ("http", "https"))
     _one_of("builder", settings.builder, ("auto", "buildkit", "classic"))
     _one_of("repositories", settings.repositories, ("mount", "bundle"))
     _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
@@ -179,6 +194,11 @@ def _checked(settings: Settings) -> Settings:
             hint="Set OCTO_HOME to a shorter path.",
         )
     return settings
+
+
+def _suffix(given: str) -> None:
+    if given != "localhost" and hostname(given) != given:
+        raise Usage(f'cannot use "{given}" as a domain suffix: it is "{hostname(given)}"')
 
 
 def _one_of(name: str, given: str, known: tuple[str, ...]) -> None:

@@ -173,12 +173,25 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Front:
+    """How an app is served where that differs from the other apps."""
+
+    template: str = ""  # file name in the operator's folder; "" is the block that all apps share
+    forced: bool = False  # http is answered with where https is
+    sticky: bool = False  # a client stays with one container
+    certificate: str = ""  # PEM, or the path of such a file; without a certificate and a key octo's own is shown
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Route:
     app: str  # AppName
     id: str  # App.id
     hosts: tuple[str, ...]
     targets: tuple[str, ...] = ()  # "address:port"; none: the 503 page
     release: int = 0
+    front: Front = field(default_factory=Front)
+    config: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a template of its own may name
 
 
 @dataclass(frozen=True)

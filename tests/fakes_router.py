@@ -1,6 +1,6 @@
 """An in-memory Router, held to the same contract as the real one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from octo.adapters.router_nginx.render import check
 from octo.errors import RouterFailed
@@ -16,6 +16,7 @@ class FakeRouter:
         self.fail_next: str | None = None  # the words with which the next apply fails
         self.open: dict[str, int] = {}  # "address:port" -> connections
         self.tallies: dict[str, Tally] = {}  # App.id -> what tally() answers
+        self.faulty: dict[str, str] = {}  # App.id -> what is wrong with its template or certificate
         self.wrong: list[str] = []  # what problems() says beside the router not running
 
     @property
@@ -29,17 +30,28 @@ class FakeRouter:
     def stop(self) -> None:
         self.running = False
 
-    def apply(self, routes: Sequence[Route]) -> bool:
+    def apply(self, routes: Sequence[Route], *, anew: bool = False) -> bool:
         check(routes)
         why, self.fail_next = self.fail_next, None
         if why is not None:
             raise RouterFailed(why)
         fresh = tuple(sorted(routes, key=lambda route: route.id))
-        changed = fresh != self.table or not self.running
+        changed = anew or fresh != self.table or not self.running
         self.running = True
         if changed:
             self.applied.append(fresh)
         return changed
+
+    def check(self, route: Route) -> None:
+        check([route])
+        if route.id in self.faulty:
+            raise RouterFailed(self.faulty[route.id])
+
+    def faults(self) -> Mapping[str, str]:
+        return {route.id: self.faulty[route.id] for route in self.table if route.id in self.faulty}
+
+    def ending(self) -> Sequence[str]:
+        return []
 
     def connections(self, targets: Iterable[str]) -> int:
         return sum(self.open.get(target, 0) for target in set(targets))

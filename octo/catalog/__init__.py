@@ -115,8 +115,17 @@ class Catalog:
         for key, value in self.store.list(CONFIG):
             values.setdefault(key.split("/")[1], []).append((key, value))
         known = {key.removeprefix(KNOWN_CONFIG): value.data for key, value in self.store.list(KNOWN_CONFIG)}
-        found = {app.id: digest(dict(usable(f"{CONFIG}{app.name}/", values.get(app.name, ())))) for app in self.apps()}
-        return {id: now for id, now in found.items() if known.get(id, now) != now}
+        owned: dict[str, set[str]] = {}
+        for domain in self.domains():
+            owned.setdefault(domain.app, set()).add(domain.hostname)
+        found = {}
+        for app in self.apps():
+            config = dict(usable(f"{CONFIG}{app.name}/", values.get(app.name, ())))
+            named = config.get("DOMAINS", "")
+            other = "DOMAINS" in config and set(named.replace(",", " ").split()) != owned.get(app.id, set())
+            if other or known.get(app.id, digest(config)) != digest(config):
+                found[app.id] = digest({**config, "-": named})
+        return found
 
     def unusable(self) -> Sequence[str]:
         """Keys that stand where an app's config does, and cannot be config."""
@@ -196,22 +205,10 @@ class Catalog:
         found = [codec.loads(Domain, v.data) for _, v in self.store.list("octo/domains/")]
         return [d for d in found if app is None or d.app == app.id]
 
-    def add_domain(self, app: App, name: Hostname, *, now: float) -> Domain:
-        """Raises Taken when another app has it; adding it again is no error."""
-        domain = Domain(name, app.id, now)
-        try:
-            self.store.put(f"octo/domains/{name}", codec.dumps(domain), expect=0)
-        except Conflict:
-            if all(d.hostname != name for d in self.domains(app)):
-                raise Taken(f'cannot add the domain "{name}": another app has it') from None
-        return domain
-
-    def remove_domain(self, app: App, name: Hostname) -> None:
-        if all(d.hostname != name for d in self.domains(app)):
-            raise NotFound(
-                f'cannot remove the domain "{name}": "{app.name}" does not have it', hint="See: octo domains"
-            )
-        self.store.delete(f"octo/domains/{name}")
+    def versioned_domains(self) -> Mapping[Hostname, tuple[Domain, int]]:
+        """By name, each with the version of its document."""
+        found = [(codec.loads(Domain, v.data), v.version) for _, v in self.store.list("octo/domains/")]
+        return {domain.hostname: (domain, version) for domain, version in found}
 
     # --- keys ---
 

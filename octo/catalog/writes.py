@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from octo import codec
 from octo.errors import Conflict, Usage
-from octo.model import App, Release, config_key, config_value
-from octo.ports import Value, Write
+from octo.model import App, Domain, Hostname, Release, config_key, config_value
+from octo.ports import Front, Value, Write
 
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
@@ -24,6 +24,7 @@ class Targets:
     release: int
     routed: bool = True
     addresses: tuple[str, ...] = ()  # "address:port"
+    front: Front = field(default_factory=Front)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def usable(prefix: str, found: Iterable[tuple[str, Value]]) -> Iterable[tuple[st
 
 
 def digest(config: Mapping[str, str]) -> bytes:
+    """Without DOMAINS, which makes no release: who has which domain is told by the documents."""
+    config = {key: value for key, value in config.items() if key != "DOMAINS"}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest().encode()
 
 
@@ -83,6 +86,11 @@ def scale_write(app: App, scale: Mapping[str, int]) -> Write:
 
 def targets_write(app: App, targets: Targets) -> Write:
     return Write(f"octo/routes/{app.id}", codec.dumps(targets))
+
+
+def domain_write(name: Hostname, domain: Domain | None, *, expect: int | None = None) -> Write:
+    """domain None removes it."""
+    return Write(f"octo/domains/{name}", None if domain is None else codec.dumps(domain), expect)
 
 
 def address_write(address: str, name: str | None) -> Write:

@@ -24,6 +24,7 @@ from octo.cli import (  # noqa: F401 - commands
     logs,
     ps,
     releases,
+    router,
     run,
     stacks,
     store,

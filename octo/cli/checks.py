@@ -23,7 +23,7 @@ def examine(settings: Settings, away: Unreachable, problem: OctoError | None) ->
     found += [_program(name) for name in ("nginx", "git")]
     found.append(_folder(settings.home))
     found.append(_disk(settings.home))
-    found += [_port(port, settings) for port in (settings.ssh_port, settings.http_port)]
+    found += [_port(port, settings) for port in (settings.ssh_port, settings.http_port, settings.https_port) if port]
     return found
 
 
@@ -78,7 +78,8 @@ def _port(port: int, settings: Settings) -> Json:
     if str(settings.home) in line:  # nginx goes on without octod
         return _finding(f"port {port}", True, f"octo's own: process {pid}")
     shown = f"process {pid} ({line.split(' ')[0][:60]})" if pid else "a process of somebody else"
-    name = "ssh_port" if port == settings.ssh_port else "http_port"
+    ports = ("ssh_port", "http_port", "https_port")
+    name = next(name for name in ports if getattr(settings, name) == port)
     return _finding(f"port {port}", False, f"in use by {shown}", f"Stop it, or set OCTO_{name.upper()} to a free port.")
 
 

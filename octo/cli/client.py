@@ -73,6 +73,9 @@ class Api:
     def post(self, path: str, body: Json = None) -> Json:
         return self._ask("POST", path, body)
 
+    def put(self, path: str, body: Json) -> Json:
+        return self._ask("PUT", path, body)
+
     def patch(self, path: str, body: Json) -> Json:
         return self._ask("PATCH", path, body)
 

@@ -26,6 +26,7 @@ ALIASES = {
     "apps:list": "apps",
     "config:rm": "config:unset",
     "config:list": "config",
+    "config:consul_template_render": "config:consul_template",
     "domains:list": "domains",
     "domains:rm": "domains:remove",
     "keys:list": "keys",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from octo.assembly import Octo
-from octo.daemon.access import Actor, Verb
+from octo.daemon.access import Actor, Verb, allowed
 from octo.errors import Usage
 from octo.model import App
 from octo.ports import Console
@@ -30,6 +30,10 @@ class Ask:
         if self.found is None:
             raise AssertionError("BUG: a route without {app} asks for its app")
         return self.found
+
+    def may_read(self, app: App) -> bool:
+        """Whether who asks may know of that app."""
+        return allowed(self.actor, Verb.READ, app)
 
     def text(self, name: str) -> str:
         """A field of the body that must be there as text."""

@@ -4,6 +4,7 @@ from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import Usage
 from octo.model import config_key, config_value, port_number
+from octo.pipeline.front import front_of
 
 
 def show(ask: Ask) -> Json:
@@ -19,9 +20,12 @@ def change(ask: Ask) -> Json:
     }
     if changes.get("PORT"):
         port_number(str(changes["PORT"]))
+    front_of({k: v for k, v in changes.items() if v})  # what could never be served is not kept for later either
     restart = ask.query.get("restart", "1") != "0"
     if changes:
-        ask.octo.changes.config(ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart)
+        ask.octo.changes.config(
+            ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart, may_read=ask.may_read
+        )
     return ask.octo.catalog.config(ask.app)
 
 

@@ -22,7 +22,7 @@ class Finding:
 
 def examine(octo: Octo) -> Sequence[Finding]:
     found: list[Finding] = []
-    for check in (_store, _engine, _stack, _sandboxes, _nginx, _disk, _ports, _permissions, _apps, _config, _leftovers):
+    for check in CHECKS:
         try:
             found += check(octo)
         except OctoError as error:
@@ -61,9 +61,22 @@ def _sandboxes(octo: Octo) -> Iterator[Finding]:
 def _nginx(octo: Octo) -> Iterator[Finding]:
     problems = octo.ports.router.problems()
     if not problems:
-        yield Finding("nginx", True, f"serves on port {octo.settings.http_port}, the newest routes in force")
+        ports = " and ".join(str(p) for p in (octo.settings.http_port, octo.settings.https_port) if p)
+        yield Finding("nginx", True, f"serves on port {ports}, the newest routes in force")
     for problem in problems:
         yield Finding("nginx", False, problem, "Look into the error log under nginx/ in octo's folder, restart octod.")
+
+
+def _served(octo: Octo) -> Iterator[Finding]:
+    """Apps whose own template or certificate is no good: nobody else notices."""
+    names = {app.id: app.name for app in octo.catalog.apps()}
+    for id, why in octo.ports.router.faults().items():
+        hint = f"Mend it, then: octo config:consul_template {names.get(id, id)}"
+        yield Finding(f"template or certificate of {names.get(id, id)}", False, why, hint)
+    for ending in octo.ports.router.ending():
+        yield Finding(
+            "certificates", False, ending, "Renew it: a new file is taken up by itself, a text by config:set."
+        )
 
 
 def _disk(octo: Octo) -> Iterator[Finding]:
@@ -115,3 +128,19 @@ def _config(octo: Octo) -> Iterator[Finding]:
 def _leftovers(octo: Octo) -> Iterator[Finding]:
     left = octo.leftovers()
     yield Finding("left-overs", not left, ", ".join(left) or "none", "Restart octod: it sweeps at its start.")
+
+
+CHECKS = (
+    _store,
+    _engine,
+    _stack,
+    _sandboxes,
+    _nginx,
+    _served,
+    _disk,
+    _ports,
+    _permissions,
+    _apps,
+    _config,
+    _leftovers,
+)

@@ -28,6 +28,7 @@ from octo.daemon import (
     api_octo,
     api_ps,
     api_releases,
+    api_router,
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
@@ -49,6 +50,7 @@ TABLE: tuple[Resource, ...] = (
     *api_images.RESOURCES,
     *api_limits.RESOURCES,
     *api_disk.RESOURCES,
+    *api_router.RESOURCES,
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
 )

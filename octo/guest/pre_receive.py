@@ -69,7 +69,7 @@ def look(commit: str, files: int) -> "dict[str, object]":
     """What octod must know before the files come."""
     modes, links = listed(commit, files)
     source: dict[str, object] = {"commit": commit, "dockerfile": None, "procfile": None, "submodules": []}
-    for name in ("Dockerfile", "Procfile"):
+    for name in ("Dockerfile", "Procfile", "CNAME"):
         if name not in modes:
             continue
         if modes[name] not in ("100644", "100755"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from octo.catalog import Catalog
 from octo.errors import BuildFailed, Cancelled, NotFound, OctoError
 from octo.limits import limits_for, slug_limit
-from octo.model import CONTROL_KEYS, App, Build, BuildStatus, UserName
+from octo.model import CONTROL_KEYS, App, Build, BuildStatus, Hostname, UserName
 from octo.pipeline.admission import Admission
 from octo.pipeline.attend import Job, Session
 from octo.pipeline.compile import Compiled, compiled
@@ -47,6 +47,7 @@ class Order:
     may_read: Callable[[App], bool]
     cancelled: Callable[[], bool]
     ref: str = ""  # as in Build.ref
+    domains: tuple[Hostname, ...] = ()  # as in Build.domains
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Builds:
         """Make the image and return the finished Build. Raises BuildFailed or Cancelled; the record says so too."""
         app, now = order.app, self.ports.clock.now()
         id = f"{int(now):08x}{secrets.token_hex(3)}"
-        build = Build(id, app.id, order.source.commit, order.user, now, ref=order.ref)
+        build = Build(id, app.id, order.source.commit, order.user, now, ref=order.ref, domains=order.domains)
         recorder = Recorder(console, self.render, self.rules.limits.output)
         self.catalog.save_build(build)
         try:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from octo.formation import RELEASE_TYPE, Present, Start, Stop, changes
-from octo.model import App, Build, Release, ReleaseStatus, Slot, UserName, port_number
+from octo.model import App, Build, Hostname, Release, ReleaseStatus, Slot, UserName, port_number
 from octo.ports import Running
 
 DEFAULT_PORT = 5000
@@ -30,6 +30,7 @@ class Deploy:
     took: Mapping[str, float] = field(default_factory=dict)  # seconds per step
     stop: bool = False  # the app is stopped afterwards
     reason: str = ""  # why it is being undone
+    domains: tuple[Hostname, ...] | None = None  # of the push's CNAME file; None: this is no push, and they stay
 
     @property
     def after(self) -> tuple[Slot, ...]:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from octo.catalog import Catalog
@@ -14,6 +14,7 @@ from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard
+from octo.pipeline.domains import Domains
 from octo.pipeline.plan import Deploy, release_of
 from octo.pipeline.routing import Routing
 from octo.pipeline.shipping import Shipping
@@ -111,6 +112,7 @@ class Receiver:
     most: int  # bytes that one push may bring
     guard: DiskGuard
     shipping: Shipping
+    link: Callable[[str], str] = "http://{}".format  # a host name as a URL, for people
     mounted: bool = True  # False: the repository comes and goes as an archive
     pushes: dict[str, Push] = field(default_factory=dict)  # those under way, by id
 
@@ -173,6 +175,8 @@ class Receiver:
 
     def make(self, push: Push, order: Order, context: Iterable[bytes], console: Console) -> None:
         """Build what the receiver sends. Raises BuildFailed or Cancelled."""
+        domains = Domains(self.catalog, self.routing, self.ports.clock.now)
+        order = replace(order, domains=domains.asked(push.app, order.source.cname, push.may_read))
         push.phase = Phase.BUILDING
         push.build = self.builds.build(order, context, console)
 
@@ -186,7 +190,11 @@ class Receiver:
         release = self._release(push, push.build)
         want = wanted(release.processes, self.catalog.scale(push.app))
         proposed = self._proposed(push.app, push.build)
-        done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want, config=proposed), console)
+        domains = push.build.domains
+        deploy = Deploy(push.app, release, fresh=True, want=want, config=proposed, domains=domains)
+        done = self.deployer.deploy(deploy, console)
+        for name in domains:
+            console.detail(f"Adding {self.link(name)}")
         self.shipping.after(push.app, done.release, console)
         self._tell(push.app, done, mark, console)
 
@@ -213,11 +221,17 @@ class Receiver:
         if release.routed:
             console.detail(f"{self.url(app)} deployed to octo")
             console.result(f"Your site is available at: {self.url(app)}")
+            for name in self._others(app):
+                console.detail(f"and at: {self.link(name)}")
         else:
             console.detail(
                 "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
             )
             console.result("Your container isn't available from the web.")
+
+    def _others(self, app: App) -> Sequence[str]:
+        """The app's names but the first."""
+        return [*self.routing.names(app)[1:], *(d.hostname for d in self.catalog.domains(app))]
 
 
 def _struck(strike: Strike, limits: Limits) -> Unavailable:

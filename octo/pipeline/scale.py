@@ -11,6 +11,7 @@ from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step
 from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
 from octo.pipeline.deploy import Deployer, Silent
+from octo.pipeline.domains import KEY, Domains, MayRead, listed, without
 from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
 from octo.pipeline.steps import Budgets, at_once, stopping
@@ -32,6 +33,7 @@ class Changes:
     ) -> None:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
         self._deployer, self._instance, self._budgets, self._wait = deployer, instance, budgets, wait
+        self.domains = Domains(catalog, routing, ports.clock.now)
 
     @contextmanager
     def alone(self, app: App, holder: str, tell: Callable[[str], None]) -> Iterator[App]:
@@ -46,9 +48,25 @@ class Changes:
             raise self._catalog.busy(app, error) from None
 
     def config(
-        self, app: App, changes: Mapping[str, str | None], *, user: UserName | None, console: Console, restart: bool
+        self,
+        app: App,
+        changes: Mapping[str, str | None],
+        *,
+        user: UserName | None,
+        console: Console,
+        restart: bool,
+        may_read: MayRead = lambda app: False,
     ) -> Release | None:
-        """Store the changes with a release that has them; without one, when nothing is live or `restart` is False."""
+        """Store the changes with a release that has them; without one, when nothing is live or `restart` is False.
+
+        DOMAINS is the list of the app's domains, at once and without a release. may_read: as for `Domains.set`.
+        """
+        if KEY in changes:
+            names = self.domains.set(app, listed(changes[KEY] or ""), may_read)
+            console.result(f"The domains of {app.name}: {' '.join(names) or 'none beside its own names'}.")
+            changes = without(changes)
+            if not changes:
+                return None
         with self.alone(app, f"a config change by {user or 'the operator'}", _waiting(console)) as app:
             now, live = self._catalog.config(app), self._catalog.live(app)
             if all(now.get(k) == v for k, v in changes.items()):
@@ -64,14 +82,17 @@ class Changes:
 
     def adopt(self, app: App, console: Console) -> Release | None:
         """Make a release of config that somebody else wrote into the store; None when there is nothing new in it."""
+        if (domains := self._catalog.config(app).get(KEY)) is not None:
+            self.domains.set(app, listed(domains), lambda other: True)  # it is the operator who is told
         with self.alone(app, "a change of config in the store", _waiting(console)) as app:
             now, live = self._catalog.config(app), self._catalog.live(app)
-            before = live.config if live else {}
-            changes = {k: now.get(k) for k in sorted(now.keys() | before.keys()) if now.get(k) != before.get(k)}
-            if live is None or not changes:
-                self._ports.store.put_many([known_write(app, now)])
-                return None
-            return self._reconfigured(app, live, now, changes, None, console, there=True)
+            before = live.config if live else now
+            keys = sorted(now.keys() | before.keys())
+            changes = without({k: now.get(k) for k in keys if now.get(k) != before.get(k)})
+            if live and changes:
+                return self._reconfigured(app, live, now, changes, None, console, there=True)
+            self._ports.store.put_many([known_write(app, now)])
+            return None
 
     def _reconfigured(
         self,
@@ -85,11 +106,10 @@ class Changes:
         there: bool = False,
     ) -> Release:
         """there: the changes are in the store already; the commit must not write them, they may be gone by then."""
-        how = ", in the store" if there else ""
-        release = self._next(app, live, config, _describe(changes) + how, user)
+        what = _describe(changes) + ", in the store" * there
+        release = self._next(app, live, config, what, user)
         want = self._want(app, release, app.stopped)
-        writes = {} if there else changes
-        deploy = Deploy(app, release, fresh=True, want=want, config=writes, stop=app.stopped)
+        deploy = Deploy(app, release, fresh=True, want=want, config={} if there else changes, stop=app.stopped)
         done = self._deployer.deploy(deploy, console).release
         console.result(f"{_describe(changes)}: v{done.version} is live.")
         return done
@@ -101,6 +121,7 @@ class Changes:
             now = self._catalog.config(app)
             changes: dict[str, str | None] = {k: None for k in now if k not in old.config}
             changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
+            changes = without(changes)  # domains stay: another app may have got one meanwhile
             release = self._next(app, old, old.config, f"Rollback to v{old.version}", user)
             want = self._want(app, release, stopped=False)
             done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release

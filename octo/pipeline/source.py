@@ -27,6 +27,7 @@ class Source:
     dockerfile: str | None  # the text of the regular file of that name at the top
     procfile: str | None
     submodules: tuple[Submodule, ...] = ()
+    cname: str | None = None  # octohost's file of domains
 
 
 class Strategy(Enum):

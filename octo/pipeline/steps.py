@@ -17,15 +17,17 @@ from octo.catalog.writes import (
     scale_write,
     targets_write,
 )
-from octo.errors import DeployFailed, NotFound
+from octo.errors import DeployFailed, NotFound, Usage
 from octo.formation import RELEASE_TYPE, Start
 from octo.model import App, ReleaseStatus, Slot, environment
+from octo.pipeline.domains import Domains
+from octo.pipeline.front import front_of
 from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, slug_blob, sort_out
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
-from octo.pipeline.routing import Routing
+from octo.pipeline.routing import Flip, Routing
 from octo.pipeline.services import service_id, service_of
-from octo.ports import Clock, Console, ContainerSpec, Ports, Running, Write
+from octo.ports import Clock, Console, ContainerSpec, Front, Ports, Running, Write
 
 KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
 
@@ -54,6 +56,7 @@ class Steps:
         self._ports, self._catalog, self._routing, self._prover = ports, catalog, routing, prover
         self._instance, self._budgets = instance, budgets
         self._progress, self._retiring = progress, retiring
+        self._domains = Domains(catalog, routing, ports.clock.now)
 
     # --- claim ---
 
@@ -67,7 +70,10 @@ class Steps:
             deploy = replace(deploy, app=app, release=replace(deploy.release, version=app.last))
         starts, stay, go = sort_out(deploy, self._ports.runtime.list(app.id), self._retiring())
         slots = self._allot(deploy, starts)
-        return replace(deploy, slots=slots, stay=self._slots(deploy, stay), retire=self._slots(deploy, go))
+        deploy = replace(deploy, slots=slots, stay=self._slots(deploy, stay), retire=self._slots(deploy, go))
+        if deploy.fresh:
+            self._routing.check(deploy.app, _flip(deploy))
+        return deploy
 
     def _allot(self, deploy: Deploy, starts: Sequence[Start]) -> tuple[Slot, ...]:
         taken = self._catalog.allotted()
@@ -170,7 +176,10 @@ class Steps:
 
     def route(self, deploy: Deploy) -> Deploy:
         with self._progress.step("route", "Routing", "nginx switched and proved"):
-            self._routing.flip(deploy.app, _targets(deploy))
+            self._routing.flip(deploy.app, _flip(deploy), strict=deploy.fresh)
+        front = _targets(deploy).front
+        if deploy.fresh and bool(front.certificate) != bool(front.key):
+            self._progress.console.detail("SSL_CERTIFICATE and SSL_KEY count together, and one of them is not set.")
         return deploy
 
     def route_back(self, deploy: Deploy) -> None:
@@ -188,6 +197,7 @@ class Steps:
             writes += [release_write(deploy.release), known_write(deploy.app, deploy.release.config)]
             writes.append(self._catalog.live_write(deploy.app, deploy.release))
         writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
+        writes += self._domains.writes_of_push(deploy.app, deploy.domains) if deploy.domains is not None else []
         return [*writes, *self._catalog.config_writes(deploy.app, deploy.config)]
 
     # --- drain, retire ---
@@ -225,7 +235,21 @@ class Steps:
 def _targets(deploy: Deploy) -> Targets:
     release = deploy.release
     web = sorted(f"{s.address}:{release.port}" for s in deploy.after if is_web(s.process))
-    return Targets(release.version, release.routed, tuple(web) if release.routed else ())
+    return Targets(release.version, release.routed, tuple(web) if release.routed else (), _front(deploy))
+
+
+def _front(deploy: Deploy) -> Front:
+    """A release from before octo looked at these keys goes on as it did; the next one has them right."""
+    try:
+        return front_of(deploy.release.config)
+    except Usage:
+        if deploy.fresh:
+            raise
+        return Front()
+
+
+def _flip(deploy: Deploy) -> Flip:
+    return Flip(_targets(deploy), deploy.domains, deploy.release.config)
 
 
 def _proving(deploy: Deploy) -> str:

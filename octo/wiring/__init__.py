@@ -9,7 +9,7 @@ from octo.assembly import Octo
 from octo.catalog import Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import budgets, push_limits, rules, url_of
+from octo.figures import budgets, link_of, push_limits, rules, url_of
 from octo.journal import Journal
 from octo.pipeline.account import Account
 from octo.pipeline.admission import Admission
@@ -52,7 +52,7 @@ def build(settings: Settings) -> Octo:
     machine = Machine.of(settings)
     ports = adapters(settings, engine, store, registry, background, machine)
     catalog, journal, health = Catalog(store), Journal(store), Health(registry)
-    routing = Routing(catalog, ports.router, settings.domain_suffix, health.well)
+    routing = Routing(catalog, ports.router, settings.domain_suffix, health.well, more=settings.domain_suffixes)
     name, spans = settings.instance, budgets(settings)
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
     wait, limits = settings.push_wait, push_limits(settings)
@@ -96,6 +96,7 @@ def _receiver(
         settings.push_mb * MB,
         guard,
         shipping,
+        link=link_of(settings),
         mounted=settings.repositories == "mount",
     )
 

@@ -10,7 +10,7 @@ from octo.adapters.builder_docker import DockerBuilder
 from octo.adapters.clock_system import SystemClock
 from octo.adapters.images_docker import DockerImages
 from octo.adapters.probe_http import HttpProbe
-from octo.adapters.router_nginx import NginxRouter
+from octo.adapters.router_nginx import NginxRouter, Own
 from octo.adapters.runtime_docker import DockerRuntime
 from octo.adapters.sandbox_docker import DockerKind
 from octo.adapters.sandbox_lxc import LxcKind, usable
@@ -91,9 +91,15 @@ def adapters(
             templates=settings.share / "templates" / "nginx",
             user=settings.nginx_uid,
             drain=settings.drain_seconds,
+            own=_own(settings),
         ),
         clock=SystemClock(),
     )
+
+
+def _own(settings: Settings) -> Own:
+    folders = tuple(map(Path, settings.certificates))
+    return Own(settings.templates, settings.https_port, folders, (settings.domain_suffix, *settings.domain_suffixes))
 
 
 def _sandbox(

@@ -122,6 +122,36 @@ def test_domains_are_added_and_removed(octo: Octo) -> None:
     assert octo.state.domains["shop"] == []
 
 
+@pytest.mark.row("L21")
+@pytest.mark.row("L22")
+@pytest.mark.parametrize(
+    "words", [["shop", "b.test,A.test"], ["shop", "b.test a.test"], ["-a", "shop", "a.test", "b.test"]]
+)
+def test_a_list_of_domains_is_set_and_got(octo: Octo, words: list[str]) -> None:
+    assert octo.asked("domains:set", *words) == [("PUT", "/apps/shop/domains", {"hostnames": ["a.test", "b.test"]})]
+    assert octo("domains:get", "shop").out == "a.test b.test\n"
+    assert octo("domains:set", "shop", "") == Said(0, "shop has no domains any more.\n", "")
+    assert octo("domains:get", "shop") == Said(0, "", "")
+    assert octo("domains:set", "shop").code == 2
+
+
+def test_a_domain_is_taken_when_that_is_said(octo: Octo) -> None:
+    given = {"hostname": "a.test", "take": True}
+    assert octo.asked("domains:add", "--take", "shop", "a.test") == [("POST", "/apps/shop/domains", given)]
+
+
+@pytest.mark.row("L19")
+@pytest.mark.row("L20")
+def test_nginxs_files_are_made_anew_by_octohosts_names(octo: Octo) -> None:
+    assert octo("config:proxy") == Said(0, "Rendered 1 app; nginx reloaded and proved.\n", "")
+    for name in ("config:consul_template", "config:consul_template_render"):
+        assert octo.asked(name, "shop") == [("POST", "/apps/shop/router", None)]
+        assert octo(name, "shop").out == "Rendered shop; nginx reloaded and proved.\n"
+    octo.state.faults.append({"app": "shop", "message": "line 3 is bad\x1b[2J"})
+    said = octo("config:proxy")
+    assert (said.code, said.err) == (1, " !     line 3 is bad; it is served as before\n")
+
+
 @pytest.mark.parametrize("host", ["a b.com", "a.test; return 200", "{a,b}.test", "1.2.3.4", "*.test"])
 def test_a_bad_domain_is_refused_before_anything_is_sent(octo: Octo, host: str) -> None:
     assert octo("domains:add", "-a", "shop", "good.test", host).code == 2

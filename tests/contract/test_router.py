@@ -96,6 +96,18 @@ def test_every_hostile_value_is_refused_and_nothing_changes(router: Router) -> N
     assert router.problems() == []
 
 
+def test_looking_at_a_route_changes_nothing_and_refuses_what_apply_would(router: Router) -> None:
+    router.start()
+    router.apply([GOOD])
+    router.check(route("blog", "127.0.0.1:5001"))
+    for bad in (replace(GOOD, hosts=("a; } server {",)), replace(GOOD, targets=("1.2.3.4:80;",))):
+        with pytest.raises(RouterFailed, match="cannot route"):
+            router.check(bad)
+    assert router.apply([GOOD]) is False
+    assert router.apply([GOOD], anew=True) is True
+    assert not router.faults()
+
+
 def test_a_host_of_two_apps_is_refused(router: Router) -> None:
     router.start()
     with pytest.raises(RouterFailed, match="twice"):

@@ -73,6 +73,7 @@ def test_an_error_of_the_app_itself_passes_untouched(made: Bench, status: int) -
 # --- what the app is told
 
 
+@pytest.mark.row("J10")
 @pytest.mark.usefixtures("shop")
 def test_the_app_learns_who_asked_and_how(made: Bench) -> None:
     seen = headers(made.get("shop.localhost:8080").echo)
@@ -84,6 +85,7 @@ def test_the_app_learns_who_asked_and_how(made: Bench) -> None:
     assert not {"connection", "upgrade", "proxy"} & seen.keys()
 
 
+@pytest.mark.row("J10")
 @pytest.mark.usefixtures("shop")
 def test_what_a_client_claims_about_itself_is_dropped(made: Bench) -> None:
     claims = {
@@ -156,6 +158,7 @@ def test_an_unknown_host_gets_the_404_page_and_never_an_app(made: Bench, host: s
     assert b"<script" not in answer.body
 
 
+@pytest.mark.row("J10")
 def test_an_app_without_targets_gets_the_503_page(made: Bench) -> None:
     made.router.apply([route("shop")])
     for method in ("GET", "POST", "PUT"):

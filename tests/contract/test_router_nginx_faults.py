@@ -170,7 +170,7 @@ def test_nginx_outlives_a_killed_octod_and_is_adopted() -> None:
         (made.prefix / "run" / "nginx.pid").unlink()
         made.other().start()
         assert made.router.apply([]) is True
-        assert master.Master(made.prefix, port=made.port, user=UID).pid() == pid
+        assert master.Master(made.prefix, ports=[made.port], user=UID).pid() == pid
 
 
 OCTOD = """
@@ -204,7 +204,7 @@ def test_a_pid_file_that_names_another_process_is_not_believed(made: Bench) -> N
 
 
 def test_an_octod_killed_between_swap_and_reload_is_healed_by_the_next_start(made: Bench) -> None:
-    all_trees = Trees(made.prefix)
+    all_trees = Trees(made.prefix, group=UID)
     served = all_trees.current()
     assert served
     made.router.apply([route("shop", made.app("next")[0])])

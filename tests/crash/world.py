@@ -6,7 +6,7 @@ from dataclasses import replace
 from octo.catalog import Catalog
 from octo.formation import wanted
 from octo.journal import Journal
-from octo.model import App, AppName, Build, BuildStatus, Release, ReleaseStatus
+from octo.model import App, AppName, Build, BuildStatus, Hostname, Release, ReleaseStatus
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.plan import Deploy, image_tag, is_web
 from octo.pipeline.reconcile import Reconciler
@@ -138,7 +138,8 @@ class World:
                 5000,
             )
             want = wanted(release.processes, self.catalog.scale(app))
-            self.deployer.deploy(Deploy(app, release, fresh=True, want=want), FakeConsole())
+            deploy = Deploy(app, release, fresh=True, want=want, domains=(domain_of(commit),))
+            self.deployer.deploy(deploy, FakeConsole())
 
     # --- what must hold when nothing is under way ---
 
@@ -162,6 +163,8 @@ class World:
         assert {f"{s.address}:{s.port}" for s in self.registry.entries.values()} == web
         (route,) = [r for r in self.router.table if r.id == app.id]
         assert set(route.targets) == web
+        pushed = [r.commit for r in releases if r.status is ReleaseStatus.LIVE and r.description.startswith("Deploy")]
+        assert [*route.hosts[1:]] == [d.hostname for d in self.catalog.domains()] == [*map(domain_of, pushed[-1:])]
         if live:
             assert live.status is ReleaseStatus.LIVE and dict(live.config) == self.catalog.config(app)
 
@@ -169,6 +172,11 @@ class World:
         assert not self.runtime.list() and not self.registry.entries and not self.catalog.allotted()
         assert not [r for r in self.router.table if r.app == "shop"]
         assert not [k for k in self.store.rows if k.startswith(("octohost/", "octo/"))], list(self.store.rows)
+
+
+def domain_of(commit: str) -> Hostname:
+    """What the CNAME file of that push says."""
+    return Hostname(f"{commit}.test")
 
 
 Scenario = tuple[Callable[[World], None], Callable[[World], None]]  # before, and what is crashed

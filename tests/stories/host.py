@@ -60,6 +60,7 @@ class Host:
         self.home.chmod(0o755)
         self.instance = f"octo-s{number}"
         self.ssh_port, self.http_port = free_port(), free_port()
+        self.https_port = free_port()
         self.env = {
             "PATH": PATH,
             "OCTO_HOME": str(self.home / "octo"),
@@ -70,6 +71,7 @@ class Host:
             "OCTO_STACKS": str(STACKS),
             "OCTO_SSH_PORT": str(self.ssh_port),
             "OCTO_HTTP_PORT": str(self.http_port),
+            "OCTO_HTTPS_PORT": str(self.https_port),
             "OCTO_BOOT_SECONDS": "15",
             "OCTO_SETTLE_SECONDS": "0.5",
             "OCTO_DRAIN_SECONDS": "20",

@@ -82,7 +82,7 @@ def test_domains_are_served_until_removed_and_never_taken_from_another(host: Hos
     assert said == f"Added www.shop.test to {app}.\nAdded xn--bcher-kva.test to {app}.\n"
     assert {host.get(name) for name in ("www.shop.test", "xn--bcher-kva.test")} == {(200, "hello v1 ")}
     refused = host.octo("domains:add", "-a", other, "www.shop.test", code=1)
-    assert refused == ' !     cannot add the domain "www.shop.test": another app has it\n'  # and not which
+    assert refused == f' !     cannot add the domain "www.shop.test": the app "{app}" has it\n'
     assert "does not have it" in host.octo("domains:remove", "-a", other, "www.shop.test", code=1)
     for name in (f"{app}.localhost", "x.localhost", "a.b.localhost"):
         assert "belong to the apps of that name" in host.octo("domains:add", "-a", other, name, code=1)

@@ -25,10 +25,19 @@ class Marked:
     pid: int  # of the worker that answered
 
 
+class Refused(RouterFailed):
+    """nginx would not have a configuration; `said` is why, in its own words."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"cannot use the new nginx configuration: {said}")
+        self.said = said
+
+
 class Master:
-    def __init__(self, prefix: Path, *, port: int, user: int) -> None:
+    def __init__(self, prefix: Path, *, ports: Sequence[int], user: int) -> None:
+        """ports: those that nginx listens on."""
         self._prefix = prefix
-        self._port = port
+        self._ports = frozenset(ports)
         self._user = user
         self._pid_file = prefix / "run" / "nginx.pid"
         self.socket = prefix / "run" / "marker.sock"
@@ -58,21 +67,22 @@ class Master:
         return next((pid for pid in _processes() if self._ours(pid)), None)
 
     def test(self, tree: Path) -> None:
-        """`nginx -t` as the user that will read it. Raises RouterFailed that names file and line."""
+        """`nginx -t` as the user that will read it. Raises Refused, which names file and line."""
         done = self._run(["-t", "-q", "-c", f"{tree}/nginx.conf"])
         if done.code:
-            raise RouterFailed(f"cannot use the new nginx configuration: {_first_complaint(done.text)}")
+            raise Refused(_first_complaint(done.text))
 
     def start(self) -> None:
         """Start with the current tree. Raises RouterFailed."""
         self._end_orphans()
         done = self._run(["-c", f"{self._prefix}/current/nginx.conf"])
         if done.code:
-            holder = sockets.holder(self._port, self._user)
-            raise RouterFailed(
-                f"cannot start nginx: {_first_complaint(done.text)}",
-                hint=f"Stop {holder}, or choose another http_port." if holder else "",
-            )
+            raise RouterFailed(f"cannot start nginx: {_first_complaint(done.text)}", hint=self.in_the_way())
+
+    def in_the_way(self) -> str:
+        """A hint when another process has one of the ports; else ""."""
+        held = ((port, sockets.holder(port, self._user)) for port in sorted(self._ports))
+        return next((f"Stop {who}, or choose another port than {port}." for port, who in held if who), "")
 
     def reload(self, pid: int) -> None:
         _signal(pid, signal.SIGHUP)
@@ -97,7 +107,7 @@ class Master:
 
     def _end_orphans(self) -> None:
         """Workers whose master was killed hold the port, and nobody can tell them a new table: let them finish."""
-        held = {s.inode for s in sockets.sockets() if s.state == sockets.LISTEN and s.local_port == self._port}
+        held = {s.inode for s in sockets.sockets() if s.state == sockets.LISTEN and s.local_port in self._ports}
         found = [p for p in _processes() if _cmdline(p).startswith(b"nginx: worker process") and self._mine(p)]
         found = [p for p in found if not _cmdline(int(_status(p).get("PPid", 0))).startswith(b"nginx: master process")]
         orphans = [p for p in found if held & sockets.socket_inodes(p) and _same_root(p)]
@@ -146,7 +156,7 @@ class Master:
     def _run(self, arguments: Sequence[str]) -> process.Finished:
         argv = ["nginx", "-e", "stderr", "-p", f"{self._prefix}/", *arguments]
         try:
-            if self._port >= _LOWEST_FREE_PORT:
+            if min(self._ports) >= _LOWEST_FREE_PORT:
                 return process.run(argv, user=self._user)
             return process.run([*_with_low_ports(self._user), *argv])
         except Unavailable as error:

@@ -4,7 +4,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address, ip_address
 from pathlib import Path
 from typing import NoReturn
@@ -51,6 +51,15 @@ class Frame:
     socket: Path  # where the marker answers
     open_files: int  # that a worker may have
     workers: int
+    tls_port: int = 0  # 0: no https
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What apps bring of their own, as far as it is good, by App.id."""
+
+    blocks: Mapping[str, str] = field(default_factory=dict)  # nginx's text
+    secured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # hosts of the app's certificate
 
 
 class Renderer:
@@ -67,14 +76,20 @@ class Renderer:
         )
         self._env.filters.update(FILTERS)
 
-    def table(self, routes: Sequence[Route]) -> Mapping[str, bytes]:
-        """Every file of a tree but the marker, by its path in it. Raises RouterFailed for a value that is off."""
+    def table(self, routes: Sequence[Route], brought: Brought = Brought()) -> Mapping[str, bytes]:
+        """Every file of a tree but the marker, and what apps brought, by its path in it.
+
+        An app whose block is missing gets the 503 page: what its template would have kept out must not come in.
+        Raises RouterFailed for a value that is off.
+        """
         check(routes)
         routes = sorted(routes, key=lambda route: route.id)
+        served = [replace(r, targets=()) if r.front.template and r.id not in brought.blocks else r for r in routes]
+        main = self._main(routes)
+        secured = sorted(brought.secured.items())
         files = {
-            "nginx.conf": self._render("nginx.conf.j2", **self._main(routes)),
-            "proxy.conf": self._render("proxy.conf.j2"),
-            **{name: self._render(f"{name}.j2", routes=routes) for name in _TABLES},
+            **{name: self._render(f"{name}.j2", **main) for name in _FRAMES},
+            **{name: self._render(f"{name}.j2", routes=served, secured=secured) for name in _TABLES},
             **self._pages(),
         }
         return {name: text.encode() for name, text in files.items()} | {ROUTES: codec.dumps(routes)}
@@ -91,6 +106,8 @@ class Renderer:
             "connections": max(64, min(_CONNECTIONS, open_files - 64)),
             "shutdown": round(self._frame.shutdown),
             "endpoint": (self._frame.listen, self._frame.port),
+            "tls": (self._frame.listen, self._frame.tls_port) if self._frame.tls_port else None,
+            "tls_port": self._frame.tls_port,
             "hash_size": max(2048, 1 << (2 * entries).bit_length()),
         }
 
@@ -106,7 +123,8 @@ class Renderer:
         return self._env.get_template(template).render(**values)
 
 
-_TABLES = ("hosts.map", "idle.map", "releases.map", "upstreams.conf")
+_FRAMES = ("nginx.conf", "listen.conf", "locations.conf", "proxy.conf")
+_TABLES = ("hosts.map", "idle.map", "releases.map", "forced.map", "tls.map", "upstreams.conf")
 
 
 def check(routes: Sequence[Route]) -> None:
@@ -214,8 +232,13 @@ def endpoint(value: object) -> Checked:
     return Checked(f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}")
 
 
+def port_suffix(value: object) -> Checked:
+    """What a URL of https has behind its host."""
+    return Checked("" if value == 443 else f":{number(value)}")
+
+
 def words(value: object) -> Checked:
     return Checked(html.escape(str(value)))
 
 
-FILTERS = {f.__name__: f for f in (host, app_id, app_name, target, number, digits, path, endpoint, words)}
+FILTERS = {f.__name__: f for f in (host, app_id, app_name, target, number, digits, path, endpoint, port_suffix, words)}

@@ -9,13 +9,18 @@ import os
 import resource
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from octo.adapters.router_nginx import sockets
+from octo.adapters.router_nginx.candidates import Candidates
+from octo.adapters.router_nginx.certificates import Certificates
+from octo.adapters.router_nginx.drafts import Drafts
 from octo.adapters.router_nginx.logs import LIMIT, Logs
+from octo.adapters.router_nginx.look import Look
 from octo.adapters.router_nginx.master import Master, wait_until
-from octo.adapters.router_nginx.render import Frame, Renderer
-from octo.adapters.router_nginx.trees import MARKER, Tree, Trees
+from octo.adapters.router_nginx.own import Templates
+from octo.adapters.router_nginx.render import Frame, Renderer, check
+from octo.adapters.router_nginx.trees import Tree, Trees
 from octo.errors import RouterFailed
 from octo.ports import Route, Tally
 
@@ -24,7 +29,17 @@ log = logging.getLogger(__name__)
 _BEYOND_DRAIN = 3600.0  # seconds: octod itself stops drained containers; no other app's websockets are cut for it
 _STOP_PATIENCE = 5.0  # seconds for requests to end when nginx is stopped
 
-Files = Mapping[str, bytes]
+Table = tuple[Route, ...]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What apps may bring of their own."""
+
+    templates: Path = Path("/nonexistent")  # the operator's folder of blocks
+    tls_port: int = 0  # 0: no https
+    certificates: tuple[Path, ...] = ()  # folders where files of certificates may lie
+    suffixes: tuple[str, ...] = ()  # that octo's own certificate is for
 
 
 class NginxRouter:
@@ -45,28 +60,32 @@ class NginxRouter:
         drain: float,
         patience: float = 10,
         log_limit: int = LIMIT,
+        own: Own = Own(),
     ) -> None:
         self._prefix = prefix
-        self._port = port
-        self._user = user
-        self._patience = patience
-        self._trees = Trees(prefix)
-        self._master = Master(prefix, port=port, user=user)
+        self._patience, self._secure = patience, own.tls_port > 0
+        ports = (port, own.tls_port) if self._secure else (port,)
+        self._trees = Trees(prefix, group=user)
+        self._master = Master(prefix, ports=ports, user=user)
         self._logs = Logs(prefix, limit=log_limit)
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._workers = os.cpu_count() or 1
         frame = Frame(
             listen=listen,
             port=port,
             shutdown=drain + _BEYOND_DRAIN,
             socket=self._master.socket,
-            open_files=files if files > 0 else 1 << 20,
+            open_files=_open_files(),
             workers=self._workers,
+            tls_port=own.tls_port,
         )
         self._renderer = Renderer(templates, frame)
-        self._turn = threading.Lock()  # held by the one call that reloads
-        self._waiting = threading.Lock()  # guards the four below
-        self._offered: tuple[int, Files] = (0, {})  # the newest table, and its number
+        certificates = Certificates(own.certificates, prefix / "default.pem", own.suffixes)
+        self._drafts = Drafts(self._renderer, Templates(own.templates, frame), certificates, secure=self._secure)
+        self._candidates = Candidates(self._trees, self._master, self._renderer, self._drafts)
+        self._look = Look(prefix, self._master, self._trees, self._logs, ports=ports, user=user)
+        self._faults: Mapping[str, str] = {}  # of the table that serves
+        self._turn, self._waiting = threading.Lock(), threading.Lock()  # held by who reloads; guards the four below
+        self._offered: tuple[int, Table] = (0, ())  # the newest table, and its number
         self._applied = 0  # number of the newest table that was applied
         self._refused = 0  # number of the last table that was put back
         self._changed = False  # whether applying `_applied` changed anything
@@ -79,32 +98,55 @@ class NginxRouter:
             self._trees.prepare()
         except OSError as error:
             raise RouterFailed(f'cannot make the router\'s folder "{self._prefix}": {error.strerror}') from None
+        table = tuple(self._trees.last_routes())
         try:
-            self._offer(self._renderer.table(self._trees.last_routes()))
+            check(table)
         except RouterFailed as error:  # an older octo's table; the right one follows with the next apply
             log.warning("nginx starts with an empty table: %s", error)
-            self._offer(self._renderer.table(()))
-        self._take_turn(*self._offered)
+            table = ()
+        self._take_turn(self._offer(table), table)
 
     def stop(self) -> None:
         with self._turn:
             self._master.stop(_STOP_PATIENCE)
 
-    def apply(self, routes: Sequence[Route]) -> bool:
+    def apply(self, routes: Sequence[Route], *, anew: bool = False) -> bool:
         """Serve this table and no other. Calls that wait for one another share a reload: the newest table's."""
-        files = self._renderer.table(routes)
-        return self._take_turn(self._offer(files), files)
+        check(routes)
+        table = tuple(sorted(routes, key=lambda route: route.id))
+        ours = self._offer(table)
+        if not anew:
+            return self._take_turn(ours, table)
+        with self._turn:
+            self._candidates.refused.clear()
+            return self._apply(*self._offered, anew=True)
+
+    def check(self, route: Route) -> None:
+        check([route])
+        if route.front.forced and not self._secure:
+            raise RouterFailed(
+                f'cannot force https for "{route.app}": this octo serves none',
+                hint="Ask the operator to set https_port.",
+            )
+        with self._turn:
+            before = self._trees.current()
+            others = [r for r in (before.routes() if before else None) or () if r.id != route.id]
+            draft = self._drafts.draft([route], before, {})
+            if not draft.faults and draft.own:
+                refused = self._candidates.refused
+                for known in [known for known in refused if known[0] == route.id]:
+                    del refused[known]
+                draft = self._drafts.draft([*others, route], before, refused)
+                draft, tree = self._candidates.tested(draft, before)
+                self._trees.remove(tree)
+            if route.id in draft.faults:
+                raise RouterFailed(draft.faults[route.id], hint="Mend it, then try again.")
+
+    def faults(self) -> Mapping[str, str]:
+        return self._faults
 
     def connections(self, targets: Iterable[str]) -> int:
-        """Open connections to these targets, and clients of old workers that may still ask for one.
-
-        An old worker with more clients than connections to apps holds a client whose request has not all arrived: a
-        slow upload, a connection opened in advance. It goes to the old table's container when it is complete.
-        """
-        wanted, mine = frozenset(targets), [s for s in sockets.sockets() if s.uid == self._user]
-        open_states = (sockets.ESTABLISHED, sockets.SYN_SENT)
-        direct = sum(s.remote in wanted for s in mine if s.state in open_states)
-        return direct + sum(self._undecided(pid, mine) for pid in self._master.retiring())
+        return self._look.connections(targets)
 
     def mark(self) -> int:
         self._logs.rotate(self._master.reopen_logs)
@@ -116,7 +158,10 @@ class NginxRouter:
 
     def problems(self) -> Sequence[str]:
         self._logs.rotate(self._master.reopen_logs)
-        return [*self._folder_problems(), *self._process_problems()]
+        return self._look.problems()
+
+    def ending(self) -> Sequence[str]:
+        return self._drafts.ending(self._trees.current())
 
     # --- one reload for all that wait
 
@@ -125,26 +170,26 @@ class NginxRouter:
         """How many tables were handed in so far."""
         return self._offered[0]
 
-    def _offer(self, files: Files) -> int:
+    def _offer(self, table: Table) -> int:
         with self._waiting:
-            self._offered = (self._offered[0] + 1, files)
+            self._offered = (self._offered[0] + 1, table)
             return self._offered[0]
 
-    def _take_turn(self, ours: int, files: Files) -> bool:
+    def _take_turn(self, ours: int, table: Table) -> bool:
         with self._turn:
             if ours <= self._applied:
                 return self._changed
-            newest, table = self._offered
+            newest, newer = self._offered
             if newest not in (ours, self._refused):
                 try:
-                    return self._apply(newest, table)
+                    return self._apply(newest, newer)
                 except RouterFailed as error:  # told to the one who brought it, when its turn comes
                     log.debug("a newer table was refused: %s", error)
-            return self._apply(ours, files)
+            return self._apply(ours, table)
 
-    def _apply(self, number: int, files: Files) -> bool:
+    def _apply(self, number: int, table: Table, *, anew: bool = False) -> bool:
         try:
-            changed = self._swap(files)
+            changed = self._swap(table, anew=anew)
         except RouterFailed:
             self._refused = number
             raise
@@ -153,16 +198,28 @@ class NginxRouter:
 
     # --- test, swap, reload, prove, put back
 
-    def _swap(self, files: Files) -> bool:
+    def _swap(self, table: Table, *, anew: bool = False) -> bool:
         self._logs.rotate(self._master.reopen_logs)
         before = self._trees.current()
-        if before and before.holds(files) and self._master.pid() is not None and self._serves(before):
-            return False
-        tree = self._write(files)
         try:
+            draft = self._drafts.draft(table, before, self._candidates.refused)
+            same = before is not None and before.holds(self._drafts.files(draft))
+            if same and not anew and self._master.pid() is not None and before and self._serves(before):
+                self._faults = draft.faults
+                return False
             if self._master.pid() is None:
                 self._master.clear()
-            self._master.test(tree.path)
+            draft, tree = self._candidates.tested(draft, before)
+        except OSError as error:
+            raise RouterFailed(f"cannot make nginx's configuration: {error.strerror}") from None
+        self._turn_to(tree, before)
+        self._faults = draft.faults
+        self._trees.prune(keep=(tree, before))
+        self._logs.calm()
+        return True
+
+    def _turn_to(self, tree: Tree, before: Tree | None) -> None:
+        try:
             self._trees.point(tree)
             self._serve(tree)
         except RouterFailed as error:
@@ -170,16 +227,6 @@ class NginxRouter:
         except OSError as error:
             why = RouterFailed(f"cannot put nginx's configuration in place: {error.strerror}")
             raise self._put_back(before, tree, why) from None
-        self._trees.prune(keep=(tree, before))
-        self._logs.calm()
-        return True
-
-    def _write(self, files: Files) -> Tree:
-        generation = self._trees.next_generation()
-        try:
-            return self._trees.write(generation, {**files, MARKER: self._renderer.marker(generation)})
-        except OSError as error:
-            raise RouterFailed(f"cannot write nginx's configuration: {error.strerror}") from None
 
     def _serves(self, tree: Tree) -> bool:
         marked = self._master.marked()
@@ -200,7 +247,7 @@ class NginxRouter:
                 hint=f"Look at {self._prefix}/logs/error.log.",
             )
         if self._given_up(since) and not self._proven(tree, old):
-            raise RouterFailed(f"cannot reload nginx: {self._logs.serious(since)[0]}", hint=self._port_hint())
+            raise RouterFailed(f"cannot reload nginx: {self._logs.serious(since)[0]}", hint=self._master.in_the_way())
 
     def _proven(self, tree: Tree, old: frozenset[int]) -> bool:
         """Whether the new table answers, nothing older listens, and no reload in between is under way either."""
@@ -227,40 +274,7 @@ class NginxRouter:
         self._trees.remove(failed)
         return error
 
-    # --- what it looks like
 
-    def _undecided(self, worker: int, mine: Sequence[sockets.Socket]) -> int:
-        """Clients of an old worker that have no connection to an app and are not being sent an answer."""
-        held = sockets.socket_inodes(worker)
-        here = [s for s in mine if s.inode in held and s.state == sockets.ESTABLISHED]
-        clients = [s for s in here if s.local_port == self._port]
-        busy = len(here) - len(clients) + sum(s.queued > 0 for s in clients)
-        return max(0, len(clients) - busy)
-
-    def _process_problems(self) -> Sequence[str]:
-        current, marked = self._trees.current(), self._master.marked()
-        found = []
-        if self._master.pid() is None:
-            found.append("nginx is not running")
-        elif marked is None:
-            found.append("nginx runs but its marker does not answer")
-        elif current is None or marked.generation != current.generation:
-            found.append("nginx serves another table than the last one that was applied")
-        if found and (holder := sockets.holder(self._port, self._user)):
-            found.append(f"port {self._port} is taken by {holder}")
-        return [*found, *(f"nginx says: {line}" for line in self._logs.serious()[-3:])]
-
-    def _folder_problems(self) -> Sequence[str]:
-        if not self._prefix.is_dir():
-            return [f'the router\'s folder "{self._prefix}" does not exist']
-        found = []
-        if not os.access(self._prefix / "trees", os.W_OK):
-            found.append(f'the router\'s folder "{self._prefix}" cannot be written')
-        closed = [folder for folder in self._prefix.parents if not folder.stat().st_mode & 0o001]
-        if closed:
-            found.append(f'nginx (uid {self._user}) cannot enter "{closed[0]}"')
-        return found
-
-    def _port_hint(self) -> str:
-        holder = sockets.holder(self._port, self._user)
-        return f"Stop {holder}, or choose another http_port." if holder else ""
+def _open_files() -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return most if most > 0 else 1 << 20

@@ -1,7 +1,7 @@
 """The configuration on disk: `trees/<generation>/` per table, and `current`, a link to the one that serves.
 
-All of it belongs to root and is only read by nginx. Nothing is fsynced: a tree that a power cut damaged differs from
-what `start` renders, and is written again.
+All of it belongs to root and is only read by nginx; keys, and blocks with an app's config in them, by nobody else.
+Nothing is fsynced: a tree that a power cut damaged differs from what `start` renders, and is written again.
 """
 
 import json
@@ -17,6 +17,7 @@ from octo.adapters.router_nginx.render import ROUTES
 from octo.ports import Route
 
 MARKER = "marker.conf"
+_SECRET = ("certificates/", "containers/")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Tree:
             return False
         return same and present == {*files, MARKER}
 
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError:
+            return None
+
+    def text(self, name: str) -> str | None:
+        data = self.read(name)
+        return None if data is None else data.decode("utf-8", "replace")
+
     def routes(self) -> Sequence[Route] | None:
         """The table it was made of; None when it cannot be read."""
         try:
@@ -46,9 +57,11 @@ class Tree:
 
 
 class Trees:
-    def __init__(self, prefix: Path) -> None:
+    def __init__(self, prefix: Path, *, group: int) -> None:
+        """group: nginx's."""
         self._all = prefix / "trees"
         self._current = prefix / "current"
+        self._group = group
 
     def prepare(self) -> None:
         self._all.mkdir(mode=0o755, exist_ok=True)
@@ -70,7 +83,7 @@ class Trees:
         tree = Tree(self._all / generation)
         try:
             for name, data in files.items():
-                _write(tree.path / name, data)
+                _write(tree.path / name, data, *self._rights(name))
         except OSError:
             self.remove(tree)
             raise
@@ -100,15 +113,23 @@ class Trees:
     def remove(self, tree: Tree) -> None:
         shutil.rmtree(tree.path, ignore_errors=True)
 
+    def _rights(self, name: str) -> tuple[int, int]:
+        """Mode and group of a file."""
+        if name == ROUTES or name.endswith(".template"):
+            return 0o600, 0
+        return (0o640, self._group) if name.startswith(_SECRET) else (0o644, 0)
+
     def _youngest_first(self) -> list[Tree]:
         return [Tree(path) for path in sorted(self._all.iterdir(), reverse=True)]
 
 
-def _write(file: Path, data: bytes) -> None:
+def _write(file: Path, data: bytes, mode: int, group: int) -> None:
     # The umask of the caller may be 077, and nginx must read this: so modes are set, not asked for.
     for folder in (file.parent.parent, file.parent):
         if not folder.is_dir():
             folder.mkdir()
             folder.chmod(0o755)
-    file.write_bytes(data)
-    file.chmod(0o644)
+    with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as opened:
+        os.fchown(opened.fileno(), 0, group)
+        os.fchmod(opened.fileno(), mode)
+        opened.write(data)

@@ -27,6 +27,7 @@ class State:
         self.domains: dict[str, list[str]] = {"shop": []}
         self.keys: list[dict[str, str]] = []
         self.formation = {"web": 1}
+        self.faults: list[Json] = []  # of apps' templates
         self.findings: list[Json] = [{"check": "engine", "ok": True, "detail": "Docker 20.10.24", "hint": ""}]
         self.logs = [b"2026-11-20T21:56:00Z app[web.1]: hello\n"]
         self.output = [b"-----> Building\n"]
@@ -96,7 +97,7 @@ class _Handler(Answers):
         except Refused as refused:
             self.json(refused.document, refused.status)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server wants these names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server wants these names
 
     def route(self, state: State, parts: list[str], query: dict[str, list[str]], body: Json) -> None:
         match (self.command, *parts):
@@ -112,7 +113,7 @@ class _Handler(Answers):
                 self.app(state, name, rest, query, body)
             case (_, "account", "keys", *rest):
                 self.keys(state, rest, body)
-            case ("GET", "logs" | "octo", _):
+            case ("GET", "logs" | "octo", _) | ("POST", "octo", "router"):
                 self.server_wide(state, parts)
             case _:
                 raise Refused(404, "not_found", "cannot find that resource")
@@ -141,6 +142,8 @@ class _Handler(Answers):
                 self.json([{"name": n, "status": "OK" if n == "shop" else "DOWN", "url": ""} for n in state.config])
             case ("octo", "doctor"):
                 self.json(state.findings)
+            case ("octo", "router"):
+                self.json({"apps": len(state.config), "faults": state.faults})
             case ("octo", "version"):
                 self.json({"octo": "0.1.0", "engine": "20.10.24"})
             case _:
@@ -172,6 +175,11 @@ class _Handler(Answers):
             case ("POST", "domains"):
                 state.domains[name].append(body["hostname"])
                 self.json({"hostname": body["hostname"], "created_at": WHEN}, 201)
+            case ("PUT", "domains"):
+                state.domains[name] = body["hostnames"]
+                self.json([])
+            case ("POST", "router"):
+                self.json({"app": name})
             case ("DELETE", "domains", host):
                 state.domains[name].remove(host)
                 self.json({"hostname": host})

@@ -71,3 +71,19 @@ def test_a_stopped_app_gets_the_release_and_stays_stopped() -> None:
     foreign(world).look()
     app = world.there()
     assert app.stopped and app.live == 2 and not world.runtime.list(app.id)
+
+
+def test_domains_in_the_store_are_the_apps_at_once_and_no_release() -> None:
+    world = pushed()
+    put(world, "DOMAINS", b"www.shop.test,shop.test")
+    foreign(world).look()
+    app = world.there()
+    assert {d.hostname for d in world.catalog.domains(app)} == {"www.shop.test", "shop.test"}
+    assert world.catalog.config(app)["DOMAINS"] == "shop.test www.shop.test"
+    assert not world.catalog.strange() and len(world.catalog.releases(app)) == 1
+    put(world, "DOMAINS", b"no domain; }")
+    watching = foreign(world)
+    watching.look()
+    watching.look()
+    assert "as a domain" in watching.problems()[0]
+    assert len(world.catalog.domains(app)) == 2
