@@ -2,6 +2,8 @@
 
 octo/apps/<id>                   App
 octo/names/<name>                App.id
+octo/branches/<id>/<hash>        App.id of the app that a branch of <id> has; hash: of the branch
+octo/ends/<id>                   when an app goes by itself: seconds since the epoch
 octohost/<name>/<KEY>            a config value, as it is (octohost's own layout)
 octo/releases/<id>/<00000012>    Release
 octo/builds/<id>/<build>         Build; ids sort by time
@@ -14,6 +16,7 @@ octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +31,7 @@ from octo.ports import Store, Write
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
 ADDRESSES = "octo/addresses/"
+ENDS = "octo/ends/"
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,16 @@ class Catalog:
     def create(self, name: AppName, *, now: float, owner: str | None) -> App:
         """Raises Taken when the name is another app's."""
         app = codec.build(App, {"id": secrets.token_hex(6), "name": name, "created_at": now, "owner": owner})
+        return self.add(app)
+
+    def add(self, app: App, more: Sequence[Write] = ()) -> App:
+        """Make it known, with what else is to be written. Raises Taken when the name is another app's."""
+        index = [Write(_branch_key(app.parent, app.branch), app.id.encode(), 0)] if app.parent else []
         try:
-            self.store.put_many([Write(f"octo/names/{name}", app.id.encode(), 0), app_write(app)])
+            self.store.put_many([Write(f"octo/names/{app.name}", app.id.encode(), 0), app_write(app), *index, *more])
         except Conflict:
-            raise Taken(f'cannot create "{name}": an app of that name is there already') from None
-        return self.app(name)
+            raise Taken(f'cannot create "{app.name}": an app of that name is there already') from None
+        return self.app(app.name)
 
     def rename(self, app: App, name: AppName) -> App:
         """Move the name, and the config that is kept under it, in one transaction."""
@@ -86,7 +95,8 @@ class Catalog:
         prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
-        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes")]
+        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "ends")]
+        keys += [_branch_key(app.parent, app.branch)] if app.parent else []
         return [Write(key, None) for key in [*keys, f"octo/names/{app.name}"]]
 
     def lock(
@@ -101,6 +111,25 @@ class Catalog:
             holder=error.holder,
             hint="Try again in a while.",
         )
+
+    # --- branches that are apps of their own ---
+
+    def branch_app(self, parent: App, ref: str) -> App | None:
+        """The app of that branch of `parent`, whatever it is called by now."""
+        found = self.store.get(_branch_key(parent.id, ref))
+        return self.by_id(found.data.decode()) if found else None
+
+    def branch_apps(self, parent: App) -> Sequence[App]:
+        found = [self.by_id(v.data.decode()) for _, v in self.store.list(f"octo/branches/{parent.id}/")]
+        return sorted((a for a in found if a), key=lambda a: a.name)
+
+    def endings(self) -> Mapping[str, float]:
+        """App.id -> when it goes by itself, of those that do."""
+        return {key.removeprefix(ENDS): float(value.data) for key, value in self.store.list(ENDS)}
+
+    def ending(self, app: App) -> float | None:
+        found = self.store.get(ENDS + app.id)
+        return float(found.data) if found else None
 
     # --- config ---
 
@@ -225,6 +254,11 @@ def app_write(app: App) -> Write:
     return Write(f"octo/apps/{app.id}", codec.dumps(app))
 
 
+def ending_write(app: App, at: float | None) -> Write:
+    """The app goes by itself at that time; None: it stays."""
+    return Write(ENDS + app.id, None if at is None else repr(at).encode())
+
+
 def release_write(release: Release, *, expect: int | None = None) -> Write:
     return Write(_release_key(release.app, release.version), codec.dumps(release), expect)
 
@@ -240,6 +274,11 @@ def targets_write(app: App, targets: Targets) -> Write:
 def address_write(address: str, name: str | None) -> Write:
     """name None frees the address."""
     return Write(ADDRESSES + address, None if name is None else name.encode(), 0 if name else None)
+
+
+def _branch_key(parent: str, ref: str) -> str:
+    """Hashed: a branch may be longer than a key, and hold any character."""
+    return f"octo/branches/{parent}/{hashlib.sha256(ref.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
 
 
 def _release_key(app: str, version: int) -> str:

@@ -81,3 +81,20 @@ class Stacks(Protocol):
 
     def sweep(self) -> Sequence[str]:
         """Remove what an interrupted build left, and versions that are neither current nor used; returns what was."""
+
+
+# --- Custom: the operator's own receiver, in place of build and deploy --------------------------------------
+
+
+class Custom(Protocol):
+    def run(
+        self,
+        receipt: Receipt,
+        files: Iterable[bytes],
+        output: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> int:
+        """Hand it the tar of a commit, its output live, and return its exit code.
+
+        Raises Unavailable when it must not or cannot be run, BuildFailed when it takes too long, and Cancelled.
+        """

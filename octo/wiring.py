@@ -11,6 +11,7 @@ from octo.adapters.clock_system import SystemClock
 from octo.adapters.console_stream import StreamConsole
 from octo.adapters.disk_host import HostDisk
 from octo.adapters.probe_http import HttpProbe
+from octo.adapters.receiver_script import ScriptReceiver
 from octo.adapters.registry_store import StoreRegistry
 from octo.adapters.router_nginx import NginxRouter
 from octo.adapters.runtime_docker import DockerRuntime
@@ -23,12 +24,13 @@ from octo.buildengine.engine import BuildEngine
 from octo.catalog import CONFIG, DOCUMENTS, Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import budgets, push_limits, rules, url_of
+from octo.figures import branches, budgets, push_limits, rules, url_of
 from octo.journal import Journal
 from octo.net.buildnet import BuildNetwork
 from octo.pipeline.account import Account
 from octo.pipeline.admission import Admission
 from octo.pipeline.background import Background
+from octo.pipeline.branches import BranchApps
 from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
@@ -77,26 +79,42 @@ def build(settings: Settings) -> Octo:
     submodules = Submodules(ports.sandbox, catalog, limits)
     admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
     builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
-    receiver = Receiver(
+    own = BranchApps(ports, catalog, changes, branches(settings))
+    receiver = _receiver(settings, ports, catalog, routing, builds, deployer, own)
+    oneoff = OneOff(ports.runtime, catalog, name)
+    procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
+    parts = (ports, catalog, routing, journal, deployer)
+    reconciler = Reconciler(*parts, procedures, instance=name, ends=own.sweep)
+    made = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
+    return Octo(settings, engine, store, ports, *made, account, guard, pruner, machine.network, machine.chosen, health)
+
+
+def _receiver(
+    settings: Settings,
+    ports: Ports,
+    catalog: Catalog,
+    routing: Routing,
+    builds: Builds,
+    deployer: Deployer,
+    own: BranchApps,
+) -> Receiver:
+    script = Path(settings.receiver) if settings.receiver else None
+    return Receiver(
         ports,
         catalog,
         routing,
         builds,
         deployer,
-        limits,
-        settings.branches,
-        wait,
+        push_limits(settings),
+        own,
+        settings.push_wait,
         url_of(settings),
         settings.build_files,
         settings.push_mb * MB,
-        guard,
+        builds.guard,
         mounted=settings.repositories == "mount",
+        custom=ScriptReceiver(script, settings.run / "receive", settings.build_seconds) if script else None,
     )
-    oneoff = OneOff(ports.runtime, catalog, name)
-    procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
-    reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
-    parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
-    return Octo(settings, engine, store, ports, *parts, account, guard, pruner, machine.network, machine.chosen, health)
 
 
 def _disk(settings: Settings, engine: Engine, ports: Ports, catalog: Catalog) -> tuple[Account, DiskGuard, Pruner]:

@@ -52,6 +52,7 @@ TABLE: tuple[Resource, ...] = (
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"
+LEADS = {"step": "-----> ", "detail": "       ", "error": " !     ", "result": "=====> "}
 
 
 def application(octo: Octo, access: Access, extra: Mapping[str, Any]) -> Starlette:
@@ -165,6 +166,7 @@ class _Lines:
 
     def __init__(self, put: Callable[[Json], None]) -> None:
         self._put = put
+        self._part = b""
 
     def step(self, text: str) -> None:
         self._put({"console": ["step", text]})
@@ -182,7 +184,11 @@ class _Lines:
         self._put({"console": ["raw", data.decode("utf-8", "replace")]})
 
     def formatted(self, data: bytes) -> None:
-        self.raw(data)
+        *lines, self._part = (self._part + data).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            kind = next((kind for kind, lead in LEADS.items() if text.startswith(lead)), "raw")
+            self._put({"console": [kind, text.removeprefix(LEADS.get(kind, ""))]})
 
 
 class _Silent(_Lines):

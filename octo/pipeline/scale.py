@@ -1,10 +1,10 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
-from octo.catalog import Catalog, address_write, app_write
+from octo.catalog import Catalog, address_write, app_write, ending_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
 from octo.journal import Journal, Procedure, Step
@@ -13,7 +13,7 @@ from octo.pipeline.deploy import Deployer, Silent
 from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
 from octo.pipeline.steps import Budgets, at_once, stopping
-from octo.ports import Console, Ports
+from octo.ports import Console, Ports, Write
 
 
 class Changes:
@@ -151,27 +151,42 @@ class Changes:
             return renamed
 
     def destroy(self, app: App, *, user: UserName | None) -> None:
-        """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end."""
-        with self.alone(app, f"a destroy by {user or 'the operator'}", lambda _: None) as app:
-            slots = tuple(
-                Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
-            )
-            release = Release(app.id, 0, "", self._ports.clock.now())
-            procedure = self.destroying()
-            entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
-            self._journal.finish(procedure, entry)
+        """Forget the app and those of its branches, then remove all that belonged to them.
+
+        Once forgotten, a crash goes on to the end: the branches' apps have got an end with the same write.
+        """
+        holder = f"a destroy by {user or 'the operator'}"
+        with ExitStack() as held:
+            app = held.enter_context(self.alone(app, holder, lambda _: None))
+            own = [held.enter_context(self.alone(a, holder, lambda _: None)) for a in self._catalog.branch_apps(app)]
+            for each in (app, *own):
+                self.remove(each)
+
+    def remove(self, app: App) -> None:
+        """What `destroy` does with one app. Its lock is the caller's."""
+        slots = tuple(
+            Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
+        )
+        release = Release(app.id, 0, "", self._ports.clock.now())
+        procedure = self.destroying()
+        entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
+        self._journal.finish(procedure, entry)
 
     def destroying(self) -> Procedure[Deploy]:
         return Procedure(
             "destroy",
             Deploy,
             (
-                Step("forget", lambda d: d, writes=lambda d: self._catalog.removal(d.app), commits=True),
+                Step("forget", lambda d: d, writes=self._forgetting, commits=True),
                 Step("unroute", self._unroute),
                 Step("remove", self._remove),
             ),
             lambda d: f"removal of {d.app.name}",
         )
+
+    def _forgetting(self, deploy: Deploy) -> Sequence[Write]:
+        doomed = [ending_write(each, 0.0) for each in self._catalog.branch_apps(deploy.app)]
+        return [*self._catalog.removal(deploy.app), *doomed]
 
     def _unroute(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)

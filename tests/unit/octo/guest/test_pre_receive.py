@@ -47,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         name = self.path.split("/")[1]
         self.server.asked[name] = body
-        said = b"\0" + (self.server.verdict if name == "callback_url" else "exit 0").encode()
+        failed = name == "built" and json.loads(body)["exit"]
+        said = b"\0" + (self.server.verdict if name == "callback_url" else f"exit {int(bool(failed))}").encode()
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.wfile.write(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(said), said))
 
