@@ -23,6 +23,7 @@ from octo.cli import (  # noqa: F401 - commands
     logs,
     ps,
     releases,
+    restart,
     run,
     stacks,
     store,

@@ -6,6 +6,7 @@ from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
 from octo.errors import NotFound
 from octo.model import App, Build, Release, app_name
+from octo.pipeline.refs import short
 
 IMAGE = "container"  # Heroku's name for the stack of an app that brings its own image
 
@@ -13,17 +14,21 @@ IMAGE = "container"  # Heroku's name for the stack of an app that brings its own
 def shape(ask: Ask, app: App) -> Json:
     live = ask.octo.catalog.live(app)
     build = _built(ask, app, live)
+    parent = ask.octo.catalog.by_id(app.parent) if app.parent else None
     stack = {"name": build.stack.rpartition("-")[0] if build and build.stack else IMAGE}
     return {
         "id": app.id,
         "name": app.name,
         "web_url": ask.octo.url(app),
-        "git_url": ask.octo.git_url(app),
+        "git_url": ask.octo.git_url(parent or app),
         "created_at": iso(app.created_at),
         "released_at": iso(live.created_at) if live else None,
         "release": {"version": app.live} if app.live else None,
         "owner": {"email": app.owner or "operator"},
         "stopped": app.stopped,
+        "parent": {"id": parent.id, "name": parent.name} if parent else None,
+        "branch": short(app.branch) if app.parent else None,
+        "ends_at": iso(ask.octo.catalog.ending(app)),
         "maintenance": False,
         "stack": stack,
         "build_stack": stack,
@@ -51,12 +56,17 @@ def one(ask: Ask) -> Json:
     return shape(ask, ask.app)
 
 
+def branches(ask: Ask) -> Json:
+    return [shape(ask, app) for app in ask.octo.catalog.branch_apps(ask.app)]
+
+
 def rename(ask: Ask) -> Json:
     return shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
 
 
 def destroy(ask: Ask) -> Json:
-    gone = shape(ask, ask.app)
+    """With the apps of its branches: their code lies in its repository."""
+    gone = {**shape(ask, ask.app), "branches": branches(ask)}
     ask.octo.changes.destroy(ask.app, user=ask.actor.user)
     return gone
 
@@ -65,6 +75,7 @@ RESOURCES = (
     Resource("GET", "/apps", Verb.READ, every),
     Resource("POST", "/apps", Verb.WRITE, create, status=201),
     Resource("GET", "/apps/{app}", Verb.READ, one),
+    Resource("GET", "/apps/{app}/branches", Verb.READ, branches),
     Resource("PATCH", "/apps/{app}", Verb.MANAGE, rename),
     Resource("DELETE", "/apps/{app}", Verb.MANAGE, destroy),
 )

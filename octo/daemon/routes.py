@@ -26,6 +26,7 @@ from octo.daemon import (
     api_limits,
     api_octo,
     api_ps,
+    api_rebuild,
     api_releases,
     api_stacks,
 )
@@ -49,6 +50,7 @@ TABLE: tuple[Resource, ...] = (
     *api_disk.RESOURCES,
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
+    *api_rebuild.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"

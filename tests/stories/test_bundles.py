@@ -149,7 +149,7 @@ def test_an_archive_that_cannot_be_stored_is_told_and_the_next_push_stores_it(ya
 @pytest.mark.row("B14")
 def test_a_submodule_that_is_another_app_comes_from_its_archive(yard: Host, make: Make) -> None:
     lib = make({"page.html": "from the library"})
-    lib.push("main:refs/heads/kept")
+    lib.push("main:refs/tags/kept")
     shop = make({"Procfile": "web: cp lib/page.html index.html; exec python3 -m http.server $PORT\n"})
     add_submodule(shop, "lib", commit_of(lib), f"../{lib.app}.git")
     shop.push()
