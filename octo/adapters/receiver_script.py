@@ -49,7 +49,7 @@ class ScriptReceiver:
             feeder = _Feeder(feed, files)
             feeder.start()
             try:
-                self._follow(running, said, output, lambda: cancelled() or feeder.error is not None)
+                self._follow(running, said, output, lambda: feeder.check(cancelled))
             finally:
                 _end(running)
                 feeder.finish()
@@ -79,7 +79,7 @@ class ScriptReceiver:
             tell.close()
 
     def _follow(
-        self, running: process.Program, said: _Pipe, output: Callable[[bytes], None], stop: Callable[[], bool]
+        self, running: process.Program, said: _Pipe, output: Callable[[bytes], None], check: Callable[[], None]
     ) -> None:
         """Hand on what it says until it has ended; what it left running may hold the pipe open for ever."""
         until = time.monotonic() + self.seconds
@@ -92,8 +92,7 @@ class ScriptReceiver:
                 last = data[-1:]
             elif ended:
                 break
-            if stop():
-                raise Cancelled("cannot finish: nobody waits for it any more")
+            check()
             if time.monotonic() > until:
                 why = f"cannot take the push: the operator's receiver did not end within {self.seconds:g} s"
                 raise BuildFailed(why, hint="Ask the operator to raise the setting build_seconds.")
@@ -197,6 +196,13 @@ class _Feeder(threading.Thread):
             self.error = error
         finally:
             self._feed.close()
+
+    def check(self, cancelled: Callable[[], bool]) -> None:
+        """Raises why it is not to go on."""
+        if self.error:
+            raise self.error
+        if cancelled():
+            raise Cancelled("cannot finish: nobody waits for it any more")
 
     def finish(self) -> None:
         """The program has ended."""

@@ -21,6 +21,7 @@ from octo.cli import (  # noqa: F401 - commands
     keys,
     limits,
     logs,
+    move,
     ps,
     releases,
     restart,

@@ -22,6 +22,7 @@ from octo.daemon import (
     api_config,
     api_disk,
     api_domains,
+    api_imports,
     api_keys,
     api_limits,
     api_octo,
@@ -51,6 +52,7 @@ TABLE: tuple[Resource, ...] = (
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
     *api_rebuild.RESOURCES,
+    *api_imports.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"

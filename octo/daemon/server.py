@@ -17,6 +17,7 @@ from octo.daemon.access import Access
 from octo.daemon.attach import Attach
 from octo.daemon.command import Commands
 from octo.daemon.director import Director
+from octo.daemon.importing import Importer
 from octo.daemon.octo_door import OctoDoor
 from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.rebuild import Rebuilder
@@ -85,6 +86,7 @@ class Server:
         attach = Attach(octo.oneoff)
         director = self._director(loop)
         extra = {"attach": attach, "logs": {}, "rebuild": Rebuilder(octo.receiver, director.open)}
+        extra["import"] = Importer(octo, director)
         app = application(octo, self._access, extra)
         api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         commands = OctoDoor(self._access, self._commands)
