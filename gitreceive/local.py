@@ -22,7 +22,7 @@ WITH_VALUE = ("-o", "-p", "-P", "-l", "-i", "-F")  # options of ssh that git, or
 
 def main(arguments: "list[str]") -> int:
     """Serve one git command; the exit code is git's."""
-    if "-G" in arguments[:-2]:
+    if "-G" in arguments[:-1]:
         return 0  # git asks whether this is OpenSSH's kind: then it hands the protocol on
     words = behind_options(arguments)
     if len(words) != 2:

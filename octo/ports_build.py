@@ -98,3 +98,6 @@ class Custom(Protocol):
 
         Raises Unavailable when it must not or cannot be run, BuildFailed when it takes too long, and Cancelled.
         """
+
+    def sweep(self) -> None:
+        """Remove what one left whose octod was killed."""

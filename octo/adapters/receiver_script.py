@@ -57,6 +57,9 @@ class ScriptReceiver:
             raise feeder.error
         return running.returncode if running.returncode >= 0 else 128 - running.returncode
 
+    def sweep(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _start(
         self, receipt: Receipt, owner: pwd.struct_passwd, place: Path, given: _Pipe, tell: _Pipe
     ) -> process.Program:

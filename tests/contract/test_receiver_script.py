@@ -146,6 +146,15 @@ def test_one_in_a_folder_that_others_may_write_is_not_run(make: Make, tmp_path: 
     assert run(receiver) == (0, "ran\n")
 
 
+def test_what_one_left_whose_octod_was_killed_is_removed(make: Make, tmp_path: Path) -> None:
+    receiver = make("pwd\n")
+    (tmp_path / "places" / "0123").mkdir(parents=True)
+    (tmp_path / "places" / "0123" / "page").write_text("")
+    receiver.sweep()
+    receiver.sweep()
+    assert run(receiver)[0] == 0 and os.listdir(tmp_path / "places") == []
+
+
 def test_a_link_a_folder_and_nothing_are_no_receiver(make: Make, tmp_path: Path) -> None:
     make("echo ran\n")
     (tmp_path / "link").symlink_to(tmp_path / "receiver")

@@ -113,3 +113,28 @@ def test_the_app_of_a_deleted_branch_goes_after_its_grace(own_host: Host) -> Non
     assert len(own_host.json("builds", "-a", "shop-other")) == 1
     own_host.idle()
     assert not own_host.left_over()
+
+
+@pytest.mark.row("B7")
+@pytest.mark.row("B16")
+def test_two_pushes_of_branches_at_once_both_deploy(host: Host, app: str, repository: Make) -> None:
+    one, two = repository(apps.web("one")), Repository(host, app, apps.web("two"))
+    running = [one.start_push("main:a"), two.start_push("main:b")]
+    said = [push.communicate()[0] for push in running]
+    assert [push.returncode for push in running] == [0, 0], said
+    assert host.get(f"{app}-a") == (200, "one v1 ") and host.get(f"{app}-b") == (200, "two v1 ")
+    assert one.remote_ref("refs/heads/a") and one.remote_ref("refs/heads/b")
+
+
+@pytest.mark.row("B15")
+def test_what_is_no_branch_builds_nothing(host: Host, app: str, repository: Make) -> None:
+    """Tags, notes, deletions, and a branch that is deleted and was never there."""
+    clone = repository(apps.web("hello"))
+    clone.push()
+    clone.git("tag", "v1")
+    clone.push("v1", "main:refs/tags/x/y")
+    clone.push(":refs/tags/v1")
+    clone.push(":nothing", code=None)
+    assert "hidden ref" in clone.push("main:refs/notes/x", code=1)
+    assert len(host.json("builds", "-a", app)) == 1
+    assert [a["name"] for a in host.json("apps") if a["name"].startswith(app)] == [app]

@@ -154,3 +154,15 @@ def test_a_submodule_that_is_another_app_comes_from_its_archive(yard: Host, make
     add_submodule(shop, "lib", commit_of(lib), f"../{lib.app}.git")
     shop.push()
     assert yard.get(shop.app) == (200, "from the library")
+
+
+@pytest.mark.row("L6")
+@pytest.mark.row("L30")
+def test_an_import_and_a_restart_work_on_archives_too(yard: Host, make: Make) -> None:
+    clone = make(apps.static("brought"))
+    clone.git("clone", "-q", "--bare", str(clone.folder), f"{clone.folder}.git")
+    assert "v1 is live" in yard.octo("apps:import", clone.app, f"{clone.folder}.git")
+    assert yard.get(clone.app) == (200, "<h1>brought</h1>\n")
+    assert heads(archive(yard, clone.app))["refs/heads/main"] == commit_of(clone)
+    assert "done, v2" in yard.octo("restart", clone.app)
+    assert yard.get(clone.app) == (200, "<h1>brought</h1>\n")
