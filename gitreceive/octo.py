@@ -20,6 +20,10 @@ SOCKET_KIND, KIND = 0o140000, 0o170000
 
 
 def main(arguments: "list[str]") -> int:
+    if arguments[:1] == ["git"]:
+        from gitreceive import local
+
+        return local.main(arguments[1:])
     path = find_socket()
     saved = _terminal_modes()
     try:

@@ -110,7 +110,9 @@ class Octo:
         return found + [f"journal entry {e.id} ({e.procedure})" for e in self.journal.open()]
 
     def open(self) -> None:
-        """Make the machine ready for builds, and remove what the last octod left of their network."""
+        """Make the machine ready for builds, and remove what the last octod left of them."""
+        if self.receiver.custom:
+            self.receiver.custom.sweep()
         self.network.sweep(())
         self.mend()
 

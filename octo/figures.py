@@ -1,9 +1,11 @@
 """The settings as the figures that the pipelines take."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from octo.model import App
 from octo.pipeline.build import Rules
+from octo.pipeline.refs import Branches
 from octo.pipeline.steps import Budgets
 from octo.ports import Limits
 from octo.settings import Settings
@@ -14,6 +16,12 @@ def push_limits(settings: Settings) -> Limits:
     """Of a receiver. Its disk counts where the repository is an archive: there and back, and what comes in."""
     disk = 4 * settings.push_mb * MB
     return Limits(settings.push_memory_mb * MB, 2.0, 256, settings.push_seconds, disk=disk)
+
+
+def branches(settings: Settings) -> Branches:
+    named = settings.branches
+    own = Branches(apps=named == ("apps",), copy=settings.branch_config == "copy", grace=settings.branch_grace)
+    return own if named in (("apps",), ("off",)) else replace(own, main=named)
 
 
 def budgets(settings: Settings) -> Budgets:

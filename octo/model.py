@@ -131,6 +131,8 @@ class App:
     last: int = 0  # the newest release's number, failed ones counted
     stopped: bool = False  # by ps:stop: no containers until ps:start or the next push
     limits: Mapping[str, float] = field(default_factory=dict)  # of its builds, where they differ from the host's
+    parent: str = ""  # App.id of the app whose branch this one is; "" of an app with a repository of its own
+    branch: str = ""  # that branch, in full: "refs/heads/feature/x"
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,23 @@ class ImageRegistry(Protocol):
 
     def pull(self, name: str) -> str:
         """Fetch NAME:latest, call it `local(name)`, and return its content id. Raises Unavailable, NotFound."""
+
+
+# --- Custom: the operator's own receiver, in place of build and deploy --------------------------------------
+
+
+class Custom(Protocol):
+    def run(
+        self,
+        receipt: Receipt,
+        files: Iterable[bytes],
+        output: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> int:
+        """Hand it the tar of a commit, its output live, and return its exit code.
+
+        Raises Unavailable when it must not or cannot be run, BuildFailed when it takes too long, and Cancelled.
+        """
+
+    def sweep(self) -> None:
+        """Remove what one left whose octod was killed."""

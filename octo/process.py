@@ -65,13 +65,17 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     user: int | None = None,
+    groups: Sequence[int] | None = None,
     pass_fds: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
     stderr: int | None = None,
     cwd: Path | str = "/",
 ) -> subprocess.Popen[bytes]:
-    """Start a program of its own session; the caller ends it. Raises Unavailable when it is missing."""
+    """Start a program of its own session; the caller ends it. Raises Unavailable when it is missing.
+
+    groups: with `user`, the groups that it has, its own first; None: the one of the same number alone.
+    """
     try:
         return subprocess.Popen(  # noqa: S603
             list(argv),
@@ -83,11 +87,12 @@ def spawn(
             cwd=cwd,
             close_fds=True,
             start_new_session=True,
-            **_as_user(user),
+            **_as_user(user, groups),
         )
     except FileNotFoundError:
         raise Unavailable(f'cannot run "{argv[0]}": it is not installed', hint="Run ./setup again.") from None
 
 
-def _as_user(user: int | None) -> Mapping[str, Any]:
-    return {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+def _as_user(user: int | None, groups: Sequence[int] | None = None) -> Mapping[str, Any]:
+    own, *others = groups or (user,)
+    return {} if user is None else {"user": user, "group": own, "extra_groups": others}

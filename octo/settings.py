@@ -67,7 +67,11 @@ class Settings:
     registry_login: Path = Path("/root/.docker/config.json")  # as `docker login` writes it
     registry_seconds: float = 600  # of one transfer
     share: Path = CHECKOUT  # where templates/, buildpacks/, lxc/ and octo/guest/ lie
-    branches: tuple[str, ...] = ("main", "master")  # the ones that deploy
+    branches: tuple[str, ...] = ("apps",)  # apps: each is an app of its own; off: main and master deploy; or a list
+    branch_config: str = "copy"  # a branch's app begins with the config of its app; or none
+    branch_grace: float = 3600  # seconds between the end of a branch and that of its app; 0: at once
+    receiver: str = ""  # a program that takes each push in place of octo's build and deploy, by its whole path
+    ssh_config: str = ""  # the file that move:sites has ssh read; "" is root's own
 
     push_seconds: float = 1800  # wall clock of one push
     push_memory_mb: int = 512
@@ -183,6 +187,9 @@ def _checked(settings: Settings) -> Settings:
     _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
     _one_of("store", settings.store, STORES)
     _one_of("registry", settings.registry or "store", ("store", "consul"))
+    _one_of("branch_config", settings.branch_config, ("copy", "none"))
+    if not settings.branches:
+        raise Usage('cannot use the setting "branches": it names none', hint='Say "off" for main and master alone.')
     _prefixes(settings.consul_prefix, settings.consul_documents)
     _network("subnet", settings.subnet)
     _network("build_network", settings.build_network)

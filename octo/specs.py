@@ -106,6 +106,17 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What a receiver of the operator's own is told of a push, as its arguments, in this order."""
+
+    repository: str  # "shop.git"
+    revision: str
+    user: str
+    fingerprint: str  # "" of a push without a key
+    branch: str  # with dashes for slashes
+
+
+@dataclass(frozen=True)
 class SlugSpec:
     """A slug that is to become an image: one layer on a stack."""
 

@@ -2,6 +2,8 @@
 
 octo/apps/<id>                   App
 octo/names/<name>                App.id
+octo/branches/<id>/<hash>        App.id of the app that a branch of <id> has; hash: of the branch
+octo/ends/<id>                   when an app goes by itself: seconds since the epoch
 octohost/<name>/<KEY>            a config value, as it is (octohost's own layout)
 octo/releases/<id>/<00000012>    Release
 octo/builds/<id>/<build>         Build; ids sort by time
@@ -26,10 +28,12 @@ from octo import codec
 from octo.catalog.writes import (
     ADDRESSES,
     CONFIG,
+    ENDS,
     KNOWN_CONFIG,
     Live,
     Targets,
     app_write,
+    branch_key,
     digest,
     lock_key,
     release_key,
@@ -64,11 +68,16 @@ class Catalog:
     def create(self, name: AppName, *, now: float, owner: str | None) -> App:
         """Raises Taken when the name is another app's."""
         app = codec.build(App, {"id": secrets.token_hex(6), "name": name, "created_at": now, "owner": owner})
+        return self.add(app)
+
+    def add(self, app: App, more: Sequence[Write] = ()) -> App:
+        """Make it known, with what else is to be written. Raises Taken when the name is another app's."""
+        index = [Write(branch_key(app.parent, app.branch), app.id.encode(), 0)] if app.parent else []
         try:
-            self.store.put_many([Write(f"octo/names/{name}", app.id.encode(), 0), app_write(app)])
+            self.store.put_many([Write(f"octo/names/{app.name}", app.id.encode(), 0), app_write(app), *index, *more])
         except Conflict:
-            raise Taken(f'cannot create "{name}": an app of that name is there already') from None
-        return self.app(name)
+            raise Taken(f'cannot create "{app.name}": an app of that name is there already') from None
+        return self.app(app.name)
 
     def rename(self, app: App, name: AppName) -> App:
         """Move the name, and the config that is kept under it, in one transaction."""
@@ -87,7 +96,8 @@ class Catalog:
         prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
-        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs", "live")]
+        keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs", "live", "ends")]
+        keys += [branch_key(app.parent, app.branch)] if app.parent else []
         return [Write(key, None) for key in [*keys, f"octo/names/{app.name}"]]
 
     def lock(
@@ -102,6 +112,25 @@ class Catalog:
             holder=error.holder,
             hint="Try again in a while.",
         )
+
+    # --- branches that are apps of their own ---
+
+    def branch_app(self, parent: App, ref: str) -> App | None:
+        """The app of that branch of `parent`, whatever it is called by now."""
+        found = self.store.get(branch_key(parent.id, ref))
+        return self.by_id(found.data.decode()) if found else None
+
+    def branch_apps(self, parent: App) -> Sequence[App]:
+        found = [self.by_id(v.data.decode()) for _, v in self.store.list(f"octo/branches/{parent.id}/")]
+        return sorted((a for a in found if a), key=lambda a: a.name)
+
+    def endings(self) -> Mapping[str, float]:
+        """App.id -> when it goes by itself, of those that do."""
+        return {key.removeprefix(ENDS): float(value.data) for key, value in self.store.list(ENDS)}
+
+    def ending(self, app: App) -> float | None:
+        found = self.store.get(ENDS + app.id)
+        return float(found.data) if found else None
 
     # --- config ---
 

@@ -14,6 +14,7 @@ from octo.ports import Front, Value, Write
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
 ADDRESSES = "octo/addresses/"
+ENDS = "octo/ends/"
 KNOWN_CONFIG = "octo/configs/"
 
 
@@ -76,6 +77,11 @@ def app_write(app: App) -> Write:
     return Write(f"octo/apps/{app.id}", codec.dumps(app))
 
 
+def ending_write(app: App, at: float | None) -> Write:
+    """The app goes by itself at that time; None: it stays."""
+    return Write(ENDS + app.id, None if at is None else repr(at).encode())
+
+
 def release_write(release: Release, *, expect: int | None = None) -> Write:
     return Write(release_key(release.app, release.version), codec.dumps(release), expect)
 
@@ -96,6 +102,11 @@ def domain_write(name: Hostname, domain: Domain | None, *, expect: int | None = 
 def address_write(address: str, name: str | None) -> Write:
     """name None frees the address."""
     return Write(ADDRESSES + address, None if name is None else name.encode(), 0 if name else None)
+
+
+def branch_key(parent: str, ref: str) -> str:
+    """Hashed: a branch may be longer than a key, and hold any character."""
+    return f"octo/branches/{parent}/{hashlib.sha256(ref.encode('utf-8', 'surrogateescape')).hexdigest()[:40]}"
 
 
 def release_key(app: str, version: int) -> str:

@@ -58,6 +58,7 @@ def info(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
             "name": found["name"],
             "url": found.get("web_url"),
             "git": found.get("git_url"),
+            "branch": _branch(found),
             "release": release(found),
             "stack": (found.get("stack") or {}).get("name"),
             "slug": text.size(found["slug_size"]) if found.get("slug_size") else "",
@@ -65,8 +66,15 @@ def info(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
             "owner": (found.get("owner") or {}).get("email"),
             "created": text.when(found.get("created_at")),
             "released": text.when(found.get("released_at")),
+            "removed": text.when(found.get("ends_at")),
         }
     )
+
+
+def _branch(found: Json) -> str:
+    """Of an app that a branch of another one has: which."""
+    parent = found.get("parent")
+    return f"{found['branch']} of {parent['name']}" if parent else ""
 
 
 @command("apps:destroy", GROUP)
@@ -75,26 +83,32 @@ def destroy(
     app: App = "",
     confirm: Annotated[str, typer.Option("--confirm", metavar="APP", help="The name again.", show_default=False)] = "",
 ) -> None:
-    """Remove an app with its code, config, domains and releases, for ever."""
+    """Remove an app with its code, config, domains and releases, and the apps of its branches, for ever."""
     name = session().app(words.alone(app, app_word))
     path = url("apps", name)
     if not confirm:
         confirm = _ask(name, path)
     if confirm != name:
         raise Usage(f'cannot destroy "{name}": the name given again differs', hint=f"Add: --confirm {name}")
-    api().delete(path)
-    text.line(f"Destroyed {name}.")
+    gone = api().delete(path)
+    text.line(f"Destroyed {name}{_and(gone.get('branches'))}.")
 
 
 def _ask(name: str, path: str) -> str:
     """Have the name typed in."""
     if not os.isatty(0):
         raise Usage(f'cannot destroy "{name}": nobody confirmed it', hint=f"Add: --confirm {name}")
-    api().get(path)  # so that nobody types the name of an app that is not there
-    sys.stderr.write(f" !     This removes {name} with its code, config, domains and releases, for ever.\n")
+    own = _and(api().get(f"{path}/branches"))  # so that nobody types the name of an app that is not there, too
+    sys.stderr.write(f" !     This removes {name}{own} with code, config, domains and releases, for ever.\n")
     sys.stderr.write("       Type its name to go on: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip()
+
+
+def _and(branches: Json) -> str:
+    """The apps that go with it."""
+    names = [each["name"] for each in branches or []]
+    return f" and its branches' {', '.join(names)}" if names else ""
 
 
 @command("apps:rename", GROUP)

@@ -31,7 +31,6 @@ ALIASES = {
     "domains:rm": "domains:remove",
     "keys:list": "keys",
     "keys:rm": "keys:remove",
-    "restart": "ps:restart",
     "stack": "stack:list",
     "stacks": "stack:list",
     "scale": "ps:scale",

@@ -4,22 +4,27 @@ from octo.catalog.writes import Live
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
 from octo.model import App, app_name
+from octo.pipeline.refs import short
 
 IMAGE = "container"  # Heroku's name for the stack of an app that brings its own image
 
 
-def shape(ask: Ask, app: App, live: Live | None) -> Json:
+def document(ask: Ask, app: App, live: Live | None) -> Json:
+    parent = ask.octo.catalog.by_id(app.parent) if app.parent else None
     stack = {"name": live.stack.rpartition("-")[0] if live and live.stack else IMAGE}
     return {
         "id": app.id,
         "name": app.name,
         "web_url": ask.octo.url(app),
-        "git_url": ask.octo.git_url(app),
+        "git_url": ask.octo.git_url(parent or app),
         "created_at": iso(app.created_at),
         "released_at": iso(live.created_at) if live else None,
         "release": {"version": app.live} if app.live else None,
         "owner": {"email": app.owner or "operator"},
         "stopped": app.stopped,
+        "parent": {"id": parent.id, "name": parent.name} if parent else None,
+        "branch": short(app.branch) if app.parent else None,
+        "ends_at": iso(ask.octo.catalog.ending(app)),
         "maintenance": False,
         "stack": stack,
         "build_stack": stack,
@@ -29,29 +34,34 @@ def shape(ask: Ask, app: App, live: Live | None) -> Json:
     }
 
 
-def _shape(ask: Ask, app: App) -> Json:
-    return shape(ask, app, ask.octo.catalog.brief(app))
+def shape(ask: Ask, app: App) -> Json:
+    return document(ask, app, ask.octo.catalog.brief(app))
 
 
 def every(ask: Ask) -> Json:
     lives = ask.octo.catalog.lives()
-    return [shape(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
+    return [document(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
 
 
 def create(ask: Ask) -> Json:
-    return _shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
+    return shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
 
 
 def one(ask: Ask) -> Json:
-    return _shape(ask, ask.app)
+    return shape(ask, ask.app)
+
+
+def branches(ask: Ask) -> Json:
+    return [shape(ask, app) for app in ask.octo.catalog.branch_apps(ask.app)]
 
 
 def rename(ask: Ask) -> Json:
-    return _shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
+    return shape(ask, ask.octo.changes.rename(ask.app, app_name(ask.text("name")), user=ask.actor.user))
 
 
 def destroy(ask: Ask) -> Json:
-    gone = _shape(ask, ask.app)
+    """With the apps of its branches: their code lies in its repository."""
+    gone = {**shape(ask, ask.app), "branches": branches(ask)}
     ask.octo.changes.destroy(ask.app, user=ask.actor.user)
     return gone
 
@@ -60,6 +70,7 @@ RESOURCES = (
     Resource("GET", "/apps", Verb.READ, every),
     Resource("POST", "/apps", Verb.WRITE, create, status=201),
     Resource("GET", "/apps/{app}", Verb.READ, one),
+    Resource("GET", "/apps/{app}/branches", Verb.READ, branches),
     Resource("PATCH", "/apps/{app}", Verb.MANAGE, rename),
     Resource("DELETE", "/apps/{app}", Verb.MANAGE, destroy),
 )

@@ -77,16 +77,16 @@ class Director:
     def _order(self, push: Push, source: Source) -> Order:
         def session(id: str) -> Session:
             """What the sandbox of the push's build is given: its cache, and where its slug goes."""
-            most = SPARE * slug_limit(self._sizes["slug"], push.app)
+            most = SPARE * slug_limit(self._sizes["slug"], push.to)
             slug = self._url("PUT", slug_blob(id), most)
-            env = {**self._cache(push.app.id), "SLUG_PUT_URL": slug, "REQUEST_ID": push.id}
+            env = {**self._cache(push.to.id), "SLUG_PUT_URL": slug, "REQUEST_ID": push.id}
             return self._session(id, env, self._blobs_of(env), lambda: None)
 
         def reading(id: str, app: App) -> Session:
             env = {"REPO_GET_URL": self._url("GET", repository_blob(app.id))} if self._bundles else {}
             return self._session(id, env, self._blobs_of(env), lambda: None)
 
-        return Order(push.app, source, push.user, session, reading, push.may_read, lambda: push.gone, push.ref)
+        return Order(push.to, source, push.user, session, reading, push.may_read, lambda: push.gone, push.ref)
 
     @contextmanager
     def folder(self, id: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from octo.daemon.http import peer_of
 from octo.errors import NoSuchApp, OctoError, Unavailable
 from octo.model import App, AppName, app_name
 from octo.pipeline.attend import Session
+from octo.pipeline.branches import refuse_direct
 from octo.pipeline.receive import READ, Push, Receiver, new_push
 from octo.ports import Console, Streams
 
@@ -156,7 +157,9 @@ class GitDoor:
             raise wire.Malformed("no git verb")
         app = self._app(call, reading=reading)
         require(call.actor, Verb.READ if reading else Verb.WRITE, app)
+        refuse_direct(self.receiver.catalog, app, reading=reading)
         push = new_push(app, call.actor.user)
+        push.fingerprint = call.fields.get("fingerprint", "")
         push.protocol = call.fields.get("protocol", "")
         push.may_read = lambda other: allowed(call.actor, Verb.READ, other)
         with watching(call.caller, lambda: self.receiver.hang_up(push)):

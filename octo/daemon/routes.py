@@ -23,10 +23,12 @@ from octo.daemon import (
     api_disk,
     api_domains,
     api_images,
+    api_imports,
     api_keys,
     api_limits,
     api_octo,
     api_ps,
+    api_rebuild,
     api_releases,
     api_router,
     api_stacks,
@@ -53,9 +55,12 @@ TABLE: tuple[Resource, ...] = (
     *api_router.RESOURCES,
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
+    *api_rebuild.RESOURCES,
+    *api_imports.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"
+LEADS = {"step": "-----> ", "detail": "       ", "error": " !     ", "result": "=====> "}
 
 
 def application(octo: Octo, access: Access, extra: Mapping[str, Any]) -> Starlette:
@@ -169,6 +174,7 @@ class _Lines:
 
     def __init__(self, put: Callable[[Json], None]) -> None:
         self._put = put
+        self._part = b""
 
     def step(self, text: str) -> None:
         self._put({"console": ["step", text]})
@@ -186,7 +192,11 @@ class _Lines:
         self._put({"console": ["raw", data.decode("utf-8", "replace")]})
 
     def formatted(self, data: bytes) -> None:
-        self.raw(data)
+        *lines, self._part = (self._part + data).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            kind = next((kind for kind, lead in LEADS.items() if text.startswith(lead)), "raw")
+            self._put({"console": [kind, text.removeprefix(LEADS.get(kind, ""))]})
 
 
 class _Silent(_Lines):

@@ -17,8 +17,10 @@ from octo.daemon.access import Access
 from octo.daemon.attach import Attach
 from octo.daemon.command import Commands
 from octo.daemon.director import Director
+from octo.daemon.importing import Importer
 from octo.daemon.octo_door import OctoDoor
 from octo.daemon.push import Door, GitDoor, by_key, operator
+from octo.daemon.rebuild import Rebuilder
 from octo.daemon.routes import application
 from octo.daemon.ssh import SshDoor
 from octo.errors import OctoError, Unavailable
@@ -82,9 +84,11 @@ class Server:
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
         octo, settings = self._octo, self._settings
         attach = Attach(octo.oneoff)
-        app = application(octo, self._access, {"attach": attach, "logs": {}})
-        api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         director = self._director(loop)
+        extra = {"attach": attach, "logs": {}, "rebuild": Rebuilder(octo.receiver, director.open)}
+        extra["import"] = Importer(octo, director)
+        app = application(octo, self._access, extra)
+        api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         commands = OctoDoor(self._access, self._commands)
         git = GitDoor(
             octo.receiver,
@@ -94,7 +98,7 @@ class Server:
         )
         self._commands.start()
         doors = Door({"git": git.serve, "octo": commands.command, "key": commands.key}, by_key(self._access))
-        local = Door({"octo": commands.command}, operator)
+        local = Door({"git": git.serve, "octo": commands.command}, operator)
         runs = Door({"attach": attach.serve}, operator)
         doors.listen(settings.door_socket, group=_group(settings.git_user))
         local.listen(settings.command_socket, group=0)

@@ -4,7 +4,9 @@
 Four calls over the receiver's own Unix socket, each to a URL that works once (the environment has them):
 CALLBACK_URL <- the refs, -> what to build; BUILD_PUT_URL <- the files, -> the build's output;
 BUILD_CALLBACK_URL <- how it ended; ROUTE_URL -> the deploy's output. Each answer is text for the pusher and, last,
-a NUL and the verdict: "exit N" or "build COMMIT FILES APP" (how many it may hold, and the app's name).
+a NUL and the verdict: "build COMMIT FILES APP" (how many it may hold, and the app's name), "exit N", or
+"refuse REF...", which the hook `update` carries out. A push of several branches is built one after the other: after
+each the answer to ROUTE_URL, or to BUILD_CALLBACK_URL of a build that failed, says what comes next.
 Copied into the sandbox; standard library only.
 """
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 SOCKET = "/run/octo/octo.sock"
+REFUSED = "/tmp/octo.refused"  # refs, a line each
 CHUNK = 256 * 1024  # bytes
 MAX_TEXT = 64 * 1024  # bytes
 MAX_PATH = 3900  # bytes: what is longer cannot be checked out. Source: PATH_MAX, less the folder above
@@ -34,13 +37,16 @@ def main() -> int:
         return 1
     updates = [{"old": old, "new": new, "ref": ref} for old, new, ref in words]
     word, _, rest = call(env["CALLBACK_URL"], [json.dumps(updates).encode()]).partition(" ")
-    if word != "build":
-        return int(rest)
-    code = build(*rest.split(" "))
-    call(env["BUILD_CALLBACK_URL"], [json.dumps({"status": "failed" if code else "succeeded", "exit": code}).encode()])
-    if code:
-        return code
-    return int(call(env["ROUTE_URL"], []).partition(" ")[2])
+    while word == "build":
+        code = build(*rest.split(" "))
+        ended = {"status": "failed" if code else "succeeded", "exit": code}
+        answer = call(env["BUILD_CALLBACK_URL"], [json.dumps(ended).encode()])
+        word, _, rest = (answer if code else call(env["ROUTE_URL"], [])).partition(" ")
+    if word == "refuse":
+        with open(REFUSED, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(ref + "\n" for ref in rest.split(" "))
+        return 0
+    return int(rest)
 
 
 def build(commit: str, files: str, app: str) -> int:

@@ -1,7 +1,8 @@
 """Serve one git command in a sandbox: the repository made ready, the hooks put there, git in our place.
 
     argv: verb (git-receive-pack, git-upload-pack, git-upload-archive), the git protocol asked for ("" or "version=2"),
-    the bytes that a push may bring; or: octo-archive "" COMMIT PATH, for the files of a commit as a tar, below PATH
+    the bytes that a push may bring; or: octo-archive "" COMMIT PATH, for the files of a commit as a tar, below PATH;
+    or: octo-rebuild "" COMMIT REF..., for what the pre-receive hook does with a commit that is there already
 
 The configuration is written anew each time, so that nothing a push left in the repository steers the next one.
 Copied into the sandbox; standard library only. Settings and their reasons: ARCHITECTURE.md, "The receiver".
@@ -68,12 +69,37 @@ def main(verb: str, protocol: str, *rest: str) -> None:
         commit, path = rest
         archive = ["git", "-C", REPOSITORY, "archive", "--format=tar", f"--prefix={path}/", "--end-of-options", commit]
         os.execve("/usr/bin/git", archive, environment)
+    if verb == "octo-rebuild":
+        rebuild(rest[0], rest[1:], environment)
     program = verb.removeprefix("git-")
     if program != "receive-pack":
         point_head()
     # Not in the file: that is written anew by everybody who reads meanwhile.
     most = ("-c", f"receive.maxInputSize={int(rest[0])}") if program == "receive-pack" else ()
     os.execve("/usr/bin/git", ["git", *most, program, REPOSITORY], environment)
+
+
+def rebuild(commit: str, refs: "tuple[str, ...]", environment: "dict[str, str]") -> None:
+    """Become the hook, as if the commit had just come in. commit "": the first of the refs that is there."""
+    environment["GIT_DIR"] = REPOSITORY
+    wanted = [(commit, refs[0])] if commit else [(ref, ref) for ref in refs]
+    for name, ref in wanted:
+        argv = ["git", "rev-parse", "--verify", "--quiet", name + "^{commit}"]
+        reader, writer = os.pipe()
+        child = os.posix_spawn("/usr/bin/git", argv, environment, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
+        os.close(writer)
+        with open(reader, encoding="ascii") as pipe:
+            found = pipe.read().split()
+        os.waitpid(child, 0)
+        if found:
+            reader, writer = os.pipe()
+            os.write(writer, f"{found[-1]} {found[-1]} {ref}\n".encode())
+            os.close(writer)
+            os.dup2(reader, 0)
+            os.execve(f"{HOOKS}/pre-receive", ["pre-receive"], environment)
+    what = f"the commit {commit[:7]}" if commit else "a branch that deploys"
+    print(f" !     cannot build: the repository does not have {what} any more. Push it again.", flush=True)
+    raise SystemExit(1)
 
 
 def ready() -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -11,20 +12,22 @@ from octo.errors import Cancelled, Forbidden, Locked, Unavailable, Usage
 from octo.formation import wanted
 from octo.model import App, Build, Release, UserName
 from octo.pipeline.attend import Session
+from octo.pipeline.branches import BranchApps
 from octo.pipeline.build import Builds, Order
+from octo.pipeline.custom import hand_over
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard
 from octo.pipeline.domains import Domains
 from octo.pipeline.plan import Deploy, release_of
 from octo.pipeline.routing import Routing
 from octo.pipeline.shipping import Shipping
-from octo.ports import Console, Limits, Ports, SandboxSpec, Streams, Strike
+from octo.ports import Console, Custom, Limits, Ports, SandboxSpec, Streams, Strike
 from octo.specs import MB
 
 log = logging.getLogger(__name__)
 
-ZERO = frozenset("0")
 READ = ("git-upload-pack", "git-upload-archive")
+REBUILD = "octo-rebuild"  # a verb of octo's own: the hook for a commit that is there
 RECEIVER = "/octo/receiver.py"  # octo/guest, mounted into the sandbox
 
 
@@ -48,53 +51,27 @@ class Push:
     build: Build | None = None
     may_read: Callable[[App], bool] = lambda app: False  # which other apps the pusher may read
     ref: str = ""  # the one that is built, as in Build.ref
+    target: App | None = None  # what is deployed where it is not `app`, whose the repository is: a branch's own
+    fingerprint: str = ""  # of the pusher's key; "" of the operator
+    keeps: bool = False  # an import: the code is taken whether it can be deployed or not
+    rebuild: str | None = None  # no push: this commit of the repository once more; "" is what lies there
+
+    @property
+    def to(self) -> App:
+        """The app that is built and deployed."""
+        return self.target or self.app
+
+    @property
+    def holder(self) -> str:
+        """Who has the lock, in words."""
+        return f"a {'push' if self.rebuild is None else 'restart'} by {self.user or 'the operator'}"
 
     def check(self) -> None:
         if self.gone and self.phase is not Phase.DEPLOYING:
             raise Cancelled("cannot go on: the pusher has hung up")
 
 
-@dataclass(frozen=True)
-class RefUpdate:
-    old: str  # object names; all zeros: the ref is new
-    new: str  # all zeros: the ref is to be deleted
-    ref: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a push of these refs means."""
-
-    commit: str = ""  # to build; "" for none
-    ref: str = ""
-    notes: Sequence[str] = ()
-    refused: str = ""
-
-
-def decide(updates: Sequence[RefUpdate], branches: Sequence[str]) -> Verdict:
-    """Which commit is deployed, from the refs that were pushed.
-
-    branches: the names that deploy. Tags and other branches are accepted and not deployed; deleting a branch that
-    deploys, or pushing two of them at once, is refused.
-    """
-    ours = {f"refs/heads/{b}" for b in branches}
-    chosen = [u for u in updates if u.ref in ours]
-    deleted = [u for u in chosen if set(u.new) <= ZERO]
-    if deleted:
-        branch = deleted[0].ref.removeprefix("refs/heads/")
-        return Verdict(refused=f"cannot delete {branch} branch: it is what runs")
-    if len(chosen) > 1:
-        names = " and ".join(sorted(u.ref.removeprefix("refs/heads/") for u in chosen))
-        return Verdict(refused=f"cannot deploy {names} in one push: push the one that is to run")
-    notes = [_note(u, branches) for u in updates if u not in chosen]
-    return Verdict(chosen[0].new, chosen[0].ref, notes) if chosen else Verdict(notes=notes)
-
-
-def _note(update: RefUpdate, branches: Sequence[str]) -> str:
-    kind, _, name = update.ref.removeprefix("refs/").partition("/")
-    if kind == "tags":
-        return f"Tag {name}: kept, not deployed. Tags never deploy."
-    return f"Pushed to non-{branches[0]} branch, skipping build. ({name})"
+Opening = Callable[[Push], Session]  # makes what a receiver is given
 
 
 @dataclass
@@ -105,7 +82,7 @@ class Receiver:
     builds: Builds
     deployer: Deployer
     limits: Limits
-    branches: Sequence[str]
+    branches: BranchApps
     wait: float  # seconds for another push to the same app
     url: Callable[[App], str]
     files: int  # that one commit may hold
@@ -114,36 +91,56 @@ class Receiver:
     shipping: Shipping
     link: Callable[[str], str] = "http://{}".format  # a host name as a URL, for people
     mounted: bool = True  # False: the repository comes and goes as an archive
+    custom: Custom | None = None  # the operator's own receiver, in place of the build and the deploy
     pushes: dict[str, Push] = field(default_factory=dict)  # those under way, by id
 
-    def push(self, push: Push, streams: Streams, console: Console, session: Callable[[Push], Session]) -> int:
+    def push(self, push: Push, streams: Streams, console: Console, session: Opening) -> int:
         """Take one push from start to end, and return git's exit code. Raises Locked after waiting for another."""
-        holder = f"a push by {push.user or 'the operator'}"
+        with self._alone(push, push.app, console):
+            self.guard.check("take the push")
+            push.app = self.there(push.app)
+            self.builds.warm(push.app)
+            return self._in_sandbox(push, "git-receive-pack", streams, session)
+
+    def again(self, push: Push, refs: Sequence[str], streams: Streams, session: Opening, console: Console) -> int:
+        """Build and deploy `push.to` again from its repository; the hook's exit code. As `push` for the rest.
+
+        refs: the first of them that is there is what push.rebuild "" means.
+        """
+        with self._alone(push, push.to, console):
+            self.guard.check("build")
+            push.target = self.there(push.to)
+            self.builds.warm(push.to)
+            return self._in_sandbox(push, REBUILD, streams, session, push.rebuild or "", *refs)
+
+    @contextmanager
+    def _alone(self, push: Push, app: App, console: Console) -> Iterator[None]:
         try:
             with self.catalog.lock(
-                push.app, holder=holder, wait=self.wait, waiting=lambda other: _wait(console, push.app, other)
+                app, holder=push.holder, wait=self.wait, waiting=lambda other: _wait(console, app, other)
             ):
                 push.check()
-                self.guard.check("take the push")
-                now = self.catalog.by_id(push.app.id)
-                if now is None:
-                    raise Forbidden(f'cannot push to "{push.app.name}": it has been destroyed meanwhile')
-                push.app = now
-                self.builds.warm(now)
-                return self._in_sandbox(push, "git-receive-pack", streams, session)
+                yield
         except Locked as error:
-            raise self.catalog.busy(push.app, error) from None
+            raise self.catalog.busy(app, error) from None
 
-    def read(self, push: Push, verb: str, streams: Streams, session: Callable[[Push], Session]) -> int:
+    def there(self, app: App) -> App:
+        """The app as it is now; its lock is held."""
+        now = self.catalog.by_id(app.id)
+        if now is None:
+            raise Forbidden(f'cannot push to "{app.name}": it has been destroyed meanwhile')
+        return now
+
+    def read(self, push: Push, verb: str, streams: Streams, session: Opening) -> int:
         """Serve a clone, a fetch or an archive."""
         return self._in_sandbox(push, verb, streams, session)
 
-    def _in_sandbox(self, push: Push, verb: str, streams: Streams, open_session: Callable[[Push], Session]) -> int:
+    def _in_sandbox(self, push: Push, verb: str, streams: Streams, open_session: Opening, *words: str) -> int:
         self.pushes[push.id] = push
         try:
             session = open_session(push)
             try:
-                return self._run(push, verb, streams, session)
+                return self._run(push, (RECEIVER, verb, push.protocol, *(words or (str(self.most),))), streams, session)
             finally:
                 push.gone = True  # also when the receiver died: nobody waits for its build any more
                 session.close()
@@ -151,16 +148,14 @@ class Receiver:
             push.phase = Phase.DONE
             del self.pushes[push.id]
 
-    def _spec(self, push: Push, verb: str, session: Session) -> SandboxSpec:
-        argv = (RECEIVER, verb, push.protocol, str(self.most))
+    def _run(self, push: Push, argv: Sequence[str], streams: Streams, session: Session) -> int:
+        reads = argv[1] in (*READ, REBUILD)
         folder = session.socket_dir
-        return SandboxSpec(
-            push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted, reads=verb in READ
+        spec = SandboxSpec(
+            push.id, push.app.id, argv, session.env, folder, self.limits, mounted=self.mounted, reads=reads
         )
-
-    def _run(self, push: Push, verb: str, streams: Streams, session: Session) -> int:
         try:
-            ended = self.ports.sandbox.run(self._spec(push, verb, session), streams)
+            ended = self.ports.sandbox.run(spec, streams)
         except Unavailable as error:
             raise Unavailable(f"Problem provisioning build server: {error.message}", hint=error.hint) from error
         if ended.strike:
@@ -174,34 +169,41 @@ class Receiver:
             self.ports.sandbox.stop(push.id)
 
     def make(self, push: Push, order: Order, context: Iterable[bytes], console: Console) -> None:
-        """Build what the receiver sends. Raises BuildFailed or Cancelled."""
-        domains = Domains(self.catalog, self.routing, self.ports.clock.now)
-        order = replace(order, domains=domains.asked(push.app, order.source.cname, push.may_read))
+        """Build what the receiver sends, or hand it to the operator's receiver. Raises BuildFailed or Cancelled."""
+        if push.to.parent == "":  # a CNAME file names the app's own domains; its branches have the same file
+            domains = Domains(self.catalog, self.routing, self.ports.clock.now)
+            order = replace(order, domains=domains.asked(push.to, order.source.cname, push.may_read))
         push.phase = Phase.BUILDING
-        push.build = self.builds.build(order, context, console)
+        if self.custom:
+            with self.builds.admission.place(console.step, order.cancelled):
+                hand_over(self.custom, push, order, context, console)
+        else:
+            push.build = self.builds.build(order, context, console)
 
     def launch(self, push: Push, console: Console) -> None:
         """Deploy what was built, and say where it is."""
+        if self.custom:
+            return  # it has done all there is to do
         if push.build is None:
             raise Usage("cannot deploy: nothing was built")
         push.check()
         push.phase = Phase.DEPLOYING
         mark = self.ports.router.mark()
         release = self._release(push, push.build)
-        want = wanted(release.processes, self.catalog.scale(push.app))
-        proposed = self._proposed(push.app, push.build)
+        want = wanted(release.processes, self.catalog.scale(push.to))
+        proposed = self._proposed(push.to, push.build)
         domains = push.build.domains
-        deploy = Deploy(push.app, release, fresh=True, want=want, config=proposed, domains=domains)
+        deploy = Deploy(push.to, release, fresh=True, want=want, config=proposed, domains=domains)
         done = self.deployer.deploy(deploy, console)
         for name in domains:
             console.detail(f"Adding {self.link(name)}")
-        self.shipping.after(push.app, done.release, console)
-        self._tell(push.app, done, mark, console)
+        self.shipping.after(push.to, done.release, console)
+        self._tell(push.to, done, mark, console)
 
     def already_live(self, push: Push, commit: str) -> Release | None:
         """The live release, when it is of this very commit: a push whose end was lost is not built twice."""
-        live = self.catalog.live(push.app)
-        return live if live and live.commit == commit and not push.app.stopped else None
+        live = self.catalog.live(push.to)
+        return live if live and live.commit == commit and not push.to.stopped else None
 
     def _proposed(self, app: App, build: Build) -> dict[str, str]:
         """Config that the buildpack proposes: for the first release of an app, and never over what is set."""
@@ -209,9 +211,9 @@ class Receiver:
         return {} if app.live else {k: v for k, v in build.defaults.items() if k not in config}
 
     def _release(self, push: Push, build: Build) -> Release:
-        config = {**self._proposed(push.app, build), **self.catalog.config(push.app)}
-        now, what = self.ports.clock.now(), f"Deploy {build.commit[:7]}"
-        return release_of(push.app, build, config, push.user, now, what)
+        config = {**self._proposed(push.to, build), **self.catalog.config(push.to)}
+        what = f"{'Deploy' if push.rebuild is None else 'Rebuild'} {build.commit[:7]}"
+        return release_of(push.to, build, config, push.user, self.ports.clock.now(), what)
 
     def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
         release = done.release

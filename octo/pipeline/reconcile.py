@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,10 @@ class Reconciler:
         procedures: Mapping[str, Procedure[Any]],
         *,
         instance: str,
+        ends: Callable[[], None] = lambda: None,
     ) -> None:
+        """ends: removes the apps whose time has come."""
+        self._ends = ends
         self._ports, self._catalog, self._routing = ports, catalog, routing
         self._journal, self._deployer, self._procedures = journal, deployer, procedures
         self._instance = instance
@@ -51,6 +54,7 @@ class Reconciler:
         self.journals()
         self._sweep(at_start=True)
         self._free_addresses()
+        self._ends()
         self.heal()
         self._mend_services()
         self._refresh()
@@ -63,6 +67,7 @@ class Reconciler:
         self._sweep(at_start=False)
         self._sweep_stacks()
         self._free_addresses()
+        self._ends()
         self.heal()
         self._mend_services()
         self._ports.router.mark()  # bounds its logs

@@ -1,20 +1,21 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from octo.catalog import Catalog
-from octo.catalog.writes import address_write, app_write, known_write
+from octo.catalog.writes import app_write, known_write
 from octo.errors import DeployFailed, Locked, NotFound, Usage
 from octo.formation import wanted
-from octo.journal import Journal, Procedure, Step
-from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
-from octo.pipeline.deploy import Deployer, Silent
+from octo.journal import Journal, Procedure
+from octo.model import App, AppName, Release, ReleaseStatus, UserName
+from octo.pipeline.deploy import Deployer
 from octo.pipeline.domains import KEY, Domains, MayRead, listed, without
-from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
+from octo.pipeline.plan import Deploy, cache_blob, port_of
+from octo.pipeline.removal import Removal
 from octo.pipeline.routing import Routing
-from octo.pipeline.steps import Budgets, at_once, stopping
+from octo.pipeline.steps import Budgets
 from octo.ports import Console, Ports
 
 
@@ -32,7 +33,8 @@ class Changes:
         wait: float,
     ) -> None:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
-        self._deployer, self._instance, self._budgets, self._wait = deployer, instance, budgets, wait
+        self._deployer, self._budgets, self._wait = deployer, budgets, wait
+        self._removal = Removal(ports, catalog, routing, journal, instance, budgets)
         self.domains = Domains(catalog, routing, ports.clock.now)
 
     @contextmanager
@@ -201,50 +203,23 @@ class Changes:
             return renamed
 
     def destroy(self, app: App, *, user: UserName | None) -> None:
-        """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end."""
-        with self.alone(app, f"a destroy by {user or 'the operator'}", lambda _: None) as app:
-            slots = tuple(
-                Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
-            )
-            release = Release(app.id, 0, "", self._ports.clock.now())
-            procedure = self.destroying()
-            entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
-            self._journal.finish(procedure, entry)
+        """Forget the app and those of its branches, then remove all that belonged to them.
+
+        Once forgotten, a crash goes on to the end: the branches' apps have got an end with the same write.
+        """
+        holder = f"a destroy by {user or 'the operator'}"
+        with ExitStack() as held:
+            app = held.enter_context(self.alone(app, holder, lambda _: None))
+            own = [held.enter_context(self.alone(a, holder, lambda _: None)) for a in self._catalog.branch_apps(app)]
+            for each in (app, *own):
+                self.remove(each)
+
+    def remove(self, app: App) -> None:
+        """What `destroy` does with one app. Its lock is the caller's."""
+        self._removal.remove(app)
 
     def destroying(self) -> Procedure[Deploy]:
-        return Procedure(
-            "destroy",
-            Deploy,
-            (
-                Step("forget", lambda d: d, writes=lambda d: self._catalog.removal(d.app), commits=True),
-                Step("unroute", self._unroute),
-                Step("remove", self._remove),
-            ),
-            lambda d: f"removal of {d.app.name}",
-        )
-
-    def _unroute(self, deploy: Deploy) -> Deploy:
-        self._routing.settle(deploy.app)
-        self._routing.refresh()
-        return deploy
-
-    def _remove(self, deploy: Deploy) -> Deploy:
-        for service in self._ports.registry.services(deploy.app.name):
-            self._ports.registry.deregister(service.id)
-        at_once(stopping(self._ports, deploy.retire, self._budgets.grace, Silent()))
-        allotted = self._catalog.allotted()
-        names = {s.name for s in deploy.retire}
-        self._ports.store.put_many([address_write(a, None) for a, name in allotted.items() if name in names])
-        for name in self._ports.blobs.list(f"builds/{deploy.app.id}/"):
-            build = name.rpartition("/")[2]
-            self._ports.runtime.untag(image_tag(self._instance, deploy.app.id, build))
-            self._ports.blobs.delete(slug_blob(build))
-            self._ports.blobs.delete(name)
-        for name in (cache_blob(deploy.app.id), repository_blob(deploy.app.id)):
-            self._ports.blobs.delete(name)
-        self._ports.sandbox.forget(deploy.app.id)
-        self._ports.builder.forget(deploy.app.id)
-        return deploy
+        return self._removal.procedure()
 
     def _live(self, app: App) -> Release:
         live = self._catalog.live(app)

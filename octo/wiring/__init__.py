@@ -2,18 +2,21 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from octo.adapters.console_stream import StreamConsole
 from octo.adapters.disk_host import HostDisk
+from octo.adapters.receiver_script import ScriptReceiver
 from octo.assembly import Octo
 from octo.catalog import Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import budgets, link_of, push_limits, rules, url_of
+from octo.figures import branches, budgets, link_of, push_limits, rules, url_of
 from octo.journal import Journal
 from octo.pipeline.account import Account
 from octo.pipeline.admission import Admission
 from octo.pipeline.background import Background
+from octo.pipeline.branches import BranchApps
 from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
@@ -55,49 +58,50 @@ def build(settings: Settings) -> Octo:
     routing = Routing(catalog, ports.router, settings.domain_suffix, health.well, more=settings.domain_suffixes)
     name, spans = settings.instance, budgets(settings)
     deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
-    wait, limits = settings.push_wait, push_limits(settings)
+    wait = settings.push_wait
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
     account, guard, pruner = _disk(settings, engine, ports, catalog)
-    submodules = Submodules(ports.sandbox, catalog, limits)
-    admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
-    builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
+    builds = _builds(settings, ports, catalog, guard)
+    own = BranchApps(ports, catalog, changes, branches(settings))
     shipping = Shipping(ports, catalog, deployer, name)
-    receiver = _receiver(settings, ports, catalog, routing, builds, deployer, guard, shipping)
+    receiver = _receiver(settings, builds, deployer, routing, own, shipping)
     oneoff = OneOff(ports.runtime, catalog, name)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
-    reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
-    parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
+    parts = (ports, catalog, routing, journal, deployer)
+    reconciler = Reconciler(*parts, procedures, instance=name, ends=own.sweep)
+    made = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
     foreign = Foreign(catalog, changes, settle=settings.config_settle, later=background)
     rest = (account, guard, pruner, machine.network, machine.chosen, health, foreign, shipping)
-    return Octo(settings, engine, store, ports, *parts, *rest)
+    return Octo(settings, engine, store, ports, *made, *rest)
+
+
+def _builds(settings: Settings, ports: Ports, catalog: Catalog, guard: DiskGuard) -> Builds:
+    submodules = Submodules(ports.sandbox, catalog, push_limits(settings))
+    admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
+    return Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
 
 
 def _receiver(
-    settings: Settings,
-    ports: Ports,
-    catalog: Catalog,
-    routing: Routing,
-    builds: Builds,
-    deployer: Deployer,
-    guard: DiskGuard,
-    shipping: Shipping,
+    settings: Settings, builds: Builds, deployer: Deployer, routing: Routing, own: BranchApps, shipping: Shipping
 ) -> Receiver:
+    script = Path(settings.receiver) if settings.receiver else None
     return Receiver(
-        ports,
-        catalog,
+        builds.ports,
+        builds.catalog,
         routing,
         builds,
         deployer,
         push_limits(settings),
-        settings.branches,
+        own,
         settings.push_wait,
         url_of(settings),
         settings.build_files,
         settings.push_mb * MB,
-        guard,
+        builds.guard,
         shipping,
         link=link_of(settings),
         mounted=settings.repositories == "mount",
+        custom=ScriptReceiver(script, settings.run / "receive", settings.build_seconds) if script else None,
     )
 
 

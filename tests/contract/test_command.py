@@ -199,11 +199,24 @@ def test_processes_are_shown_and_scaled(octo: Octo) -> None:
     [
         ("ps:restart shop", "/apps/shop/dynos"),
         ("ps:restart shop web", "/apps/shop/dynos/web"),
-        ("restart -a shop web", "/apps/shop/dynos/web"),
+        ("ps:restart -a shop web", "/apps/shop/dynos/web"),
     ],
 )
 def test_restart_takes_an_app_and_a_type(octo: Octo, line: str, path: str) -> None:
     assert octo.asked(*line.split()) == [("DELETE", path, None)]
+
+
+@pytest.mark.row("L6")
+def test_restart_alone_builds_again(octo: Octo) -> None:
+    asked = [("POST", "/apps/shop/actions/rebuild", None)]
+    assert octo.asked("restart", "shop") == octo.asked("restart", "-a", "shop") == asked
+
+
+def test_sites_and_repositories_are_asked_for_by_their_words(octo: Octo) -> None:
+    moved = [("POST", "/octo/moves", {"host": "10.0.0.1", "user": "ubuntu"})]
+    assert octo.asked("move:sites", "10.0.0.1") == octo.asked("move", "sites", "10.0.0.1") == moved
+    brought = [("POST", "/octo/imports", {"app": "shop", "path": "/srv/shop.git"})]
+    assert octo.asked("apps:import", "shop", "/srv/shop.git") == brought
 
 
 def test_steps_arrive_clean_and_in_their_form(octo: Octo) -> None:

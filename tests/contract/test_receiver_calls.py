@@ -17,6 +17,7 @@ from octo.adapters.console_stream import StreamConsole
 from octo.daemon.callbacks import Calls
 from octo.model import App, AppName
 from octo.pipeline.receive import Push
+from octo.pipeline.refs import Branches
 from tests.serving import serving
 
 NAMES = ("CALLBACK_URL", "BUILD_PUT_URL", "BUILD_CALLBACK_URL", "ROUTE_URL", "PRIVATE_KEY")
@@ -68,8 +69,9 @@ def door(tmp_path: Path) -> Iterator[Door]:
     def make(push: Push, order: Any, context: Any, console: Any) -> None:
         made.done.append(f"make {order.commit} {b''.join(context).decode()}")
 
+    branches = SimpleNamespace(rules=Branches(("main",), apps=False), keep=lambda app: None)
     receiver: Any = SimpleNamespace(
-        branches=("main",), files=7, already_live=lambda *_: None, make=make, launch=launch, url=str
+        branches=branches, files=7, already_live=lambda *_: None, make=make, launch=launch, url=str, custom=None
     )
     behind: list[Calls] = []
 
@@ -105,6 +107,7 @@ def test_a_value_works_once(door: Door, name: str) -> None:
 
 @pytest.mark.row("G2")
 def test_of_two_at_once_with_the_same_value_one_is_served(door: Door) -> None:
+    door.call("CALLBACK_URL", REFS)
     came: list[int] = []
     together = threading.Barrier(16)
 

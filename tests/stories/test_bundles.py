@@ -149,8 +149,20 @@ def test_an_archive_that_cannot_be_stored_is_told_and_the_next_push_stores_it(ya
 @pytest.mark.row("B14")
 def test_a_submodule_that_is_another_app_comes_from_its_archive(yard: Host, make: Make) -> None:
     lib = make({"page.html": "from the library"})
-    lib.push("main:refs/heads/kept")
+    lib.push("main:refs/tags/kept")
     shop = make({"Procfile": "web: cp lib/page.html index.html; exec python3 -m http.server $PORT\n"})
     add_submodule(shop, "lib", commit_of(lib), f"../{lib.app}.git")
     shop.push()
     assert yard.get(shop.app) == (200, "from the library")
+
+
+@pytest.mark.row("L6")
+@pytest.mark.row("L30")
+def test_an_import_and_a_restart_work_on_archives_too(yard: Host, make: Make) -> None:
+    clone = make(apps.static("brought"))
+    clone.git("clone", "-q", "--bare", str(clone.folder), f"{clone.folder}.git")
+    assert "v1 is live" in yard.octo("apps:import", clone.app, f"{clone.folder}.git")
+    assert yard.get(clone.app) == (200, "<h1>brought</h1>\n")
+    assert heads(archive(yard, clone.app))["refs/heads/main"] == commit_of(clone)
+    assert "done, v2" in yard.octo("restart", clone.app)
+    assert yard.get(clone.app) == (200, "<h1>brought</h1>\n")

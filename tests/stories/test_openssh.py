@@ -27,7 +27,7 @@ class Sshd:
         (self.folder / "keys").write_text(line)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, more: str = "") -> None:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         settings = {
             "Port": self.port,
@@ -41,7 +41,7 @@ class Sshd:
             "PermitRootLogin": "yes",
             "AcceptEnv": "GIT_PROTOCOL",
         }
-        (self.folder / "config").write_text("".join(f"{k} {v}\n" for k, v in settings.items()))
+        (self.folder / "config").write_text("".join(f"{k} {v}\n" for k, v in settings.items()) + more)
         argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.folder / "config")]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"PATH": PATH})
         assert self.process.stderr

@@ -113,6 +113,8 @@ class _Handler(Answers):
                 self.app(state, name, rest, query, body)
             case (_, "account", "keys", *rest):
                 self.keys(state, rest, body)
+            case ("POST", "octo", "imports" | "moves"):
+                self.deployed({})
             case ("GET", "logs" | "octo", _) | ("POST", "octo", "router"):
                 self.server_wide(state, parts)
             case _:
@@ -159,6 +161,8 @@ class _Handler(Answers):
             case ("DELETE",):
                 self.json(state.app(name))
                 del state.config[name]
+            case ("GET", "branches"):
+                self.json([])
             case ("GET", "config-vars"):
                 self.json(state.config[name])
             case ("PATCH", "config-vars"):
@@ -204,7 +208,7 @@ class _Handler(Answers):
                     "exit": 1,
                 }
                 self.chunks(STEPS, [*lines, json.dumps({"error": failed}).encode()])
-            case ("POST", "actions", "stop"):
+            case ("POST", "actions", "stop" | "rebuild"):
                 self.deployed({})
             case ("GET", "formation"):
                 self.json([{"type": t, "quantity": n, "command": "x"} for t, n in state.formation.items()])

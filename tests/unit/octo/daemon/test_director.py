@@ -6,7 +6,7 @@ import pytest
 
 from octo.daemon.callbacks import _parsed
 from octo.errors import Usage
-from octo.pipeline.receive import RefUpdate
+from octo.pipeline.refs import RefUpdate
 from octo.pipeline.source import Source
 
 Updates = tuple[RefUpdate, ...]

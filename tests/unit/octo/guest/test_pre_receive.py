@@ -28,6 +28,13 @@ class Octod(socketserver.ThreadingUnixStreamServer):
         super().__init__(str(path), Handler)
         self.asked: dict[str, bytes] = {}
         self.verdict = "exit 0"
+        self.next: list[str] = []  # what comes after each build
+
+    def says(self, name: str, body: bytes) -> str:
+        failed = name == "built" and json.loads(body)["exit"]
+        if name == "callback_url":
+            return self.verdict
+        return self.next.pop(0) if self.next and (failed or name == "route_url") else f"exit {int(bool(failed))}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         name = self.path.split("/")[1]
         self.server.asked[name] = body
-        said = b"\0" + (self.server.verdict if name == "callback_url" else "exit 0").encode()
+        said = b"\0" + self.server.says(name, body).encode()
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.wfile.write(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(said), said))
 
@@ -86,8 +93,12 @@ def here(tmp_path: Path) -> Iterator[Place]:
     git(tmp_path, "init", "-q", "--bare", str(bare))
     hooks.mkdir()
     text = Path(pre_receive.__file__).read_text().replace(pre_receive.SOCKET, str(tmp_path / "octo.sock"))
-    (hooks / "pre-receive").write_text(text)
-    (hooks / "pre-receive").chmod(0o755)
+    refused = str(tmp_path / "refused")
+    (hooks / "pre-receive").write_text(text.replace(pre_receive.REFUSED, refused))
+    update = Path(pre_receive.__file__).with_name("update").read_text()
+    (hooks / "update").write_text(update.replace(pre_receive.REFUSED, refused))
+    for hook in hooks.iterdir():
+        hook.chmod(0o755)
     (bare / "config").write_text(receiver.CONFIG.replace("HOOKS", str(hooks)))
     repository(tmp_path / "clone", {"one": "1"})
     with Octod(tmp_path / "octo.sock") as octod:
@@ -207,3 +218,16 @@ def test_push_options_and_signed_pushes_are_not_taken(here: Place) -> None:
         argv = ["git", "push", word, str(here.bare), "main"]
         done = subprocess.run(argv, cwd=here.clone, env={**GIT, **here.env}, capture_output=True, check=False)
         assert done.returncode and b"does not support" in done.stderr and not here.octod.asked
+
+
+@pytest.mark.row("B7")
+def test_branches_are_built_in_turn_and_what_octod_refuses_is_refused_alone(here: Place) -> None:
+    good = here.plumb("rev-parse", "main")
+    bad = here.tree()  # no files: the hook itself refuses to build it
+    here.octod.verdict = f"build {good} 100 shop"
+    here.octod.next = [f"build {bad} 100 shop-bad", "refuse refs/heads/bad refs/heads/x.y"]
+    code, said = here.push("main", f"{bad}:refs/heads/bad", "main:refs/heads/xzy", "main:refs/tags/v1")
+    assert code == 1 and "holds no files" in said and "[remote rejected]" in said
+    there = here.plumb("ls-remote", str(here.bare))
+    assert {line.split("\t")[1] for line in there.splitlines()} >= {"refs/heads/main", "refs/heads/xzy", "refs/tags/v1"}
+    assert "refs/heads/bad" not in there

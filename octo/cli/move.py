@@ -1,0 +1,41 @@
+"""move:sites, apps:import: repositories that come from elsewhere."""
+
+from typing import Annotated
+
+from octo.cli import words
+from octo.cli.tree import As, Format, change, command, word
+from octo.errors import Usage
+from octo.model import app_name
+
+GROUP = "Server"
+USER = "ubuntu"
+
+
+@command("move:sites", GROUP)
+def sites(given: Annotated[list[str], word("IP [USER]")], as_: As = Format.TEXT) -> None:
+    """Fetch every app of another octohost by ssh, as root here and USER (ubuntu) there, and deploy it.
+
+    One that fails does not stop the others. Repeat it as often as you like: what has come is not built twice.
+    """
+    words.at_most(2, given)
+    host, user = given[0], given[1] if len(given) > 1 else USER
+    change("POST", "/octo/moves", {"host": host, "user": user}, as_)
+
+
+@command("move", GROUP, hidden=True)
+def move(given: Annotated[list[str], word("sites IP [USER]")], as_: As = Format.TEXT) -> None:
+    """As move:sites, which is what it was called first."""
+    if given[0] != "sites" or len(given) == 1:
+        raise Usage("cannot tell what to move", hint="Say: octo move:sites IP [USER]")
+    sites(given[1:], as_)
+
+
+@command("apps:import", "Apps")
+def bring(given: Annotated[list[str], word("APP PATH")], as_: As = Format.TEXT) -> None:
+    """Take the code of a bare repository on this host, given by its whole path, into APP, and deploy it."""
+    words.at_most(2, given)
+    if len(given) < 2:
+        raise Usage(
+            "cannot import: name the app and the path", hint="Say: octo apps:import APP /PATH/TO/REPOSITORY.git"
+        )
+    change("POST", "/octo/imports", {"app": app_name(given[0]), "path": given[1]}, as_)
