@@ -57,5 +57,5 @@ def rules(settings: Settings) -> Rules:
 
 def url_of(settings: Settings) -> Callable[[App], str]:
     """Where an app is served, for people."""
-    port = "" if settings.http_port == 80 else f":{settings.http_port}"
-    return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
+    port = "" if settings.http_port == 80 or settings.link_prefix == "https" else f":{settings.http_port}"
+    return lambda app: f"{settings.link_prefix}://{app.name}.{settings.domain_suffix}{port}"
