@@ -128,6 +128,16 @@ class Catalog:
             found += [key for key, _ in there if key.removeprefix(prefix) not in good]
         return found
 
+    def kept_config(self, name: AppName) -> Sequence[str]:
+        """All keys under a name, sub-keys too, whether there is an app of it or not."""
+        return [key for key, _ in self.store.list(f"{CONFIG}{name}/")]
+
+    def forget_config(self, name: AppName) -> int:
+        """Remove all of them; returns how many there were."""
+        keys = self.kept_config(name)
+        self.store.put_many([Write(key, None) for key in keys])
+        return len(keys)
+
     def config_writes(self, app: App, changes: Mapping[str, str | None]) -> Sequence[Write]:
         return [Write(f"{CONFIG}{app.name}/{k}", None if v is None else v.encode()) for k, v in changes.items()]
 

@@ -16,6 +16,7 @@ from octo.cli import (  # noqa: F401 - commands
     builds,
     child,
     config,
+    config_files,
     disk,
     domains,
     images,

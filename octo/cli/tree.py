@@ -38,7 +38,8 @@ ALIASES = {
     "builds:cache:purge": "build:cache:purge",
 }
 
-GROUPS = ("Apps", "Config", "Domains", "Processes", "Releases", "Builds", "Keys", "Server")  # as the overview has them
+# As the overview has them.
+GROUPS = ("Apps", "Config", "Domains", "Processes", "Releases", "Builds", "Keys", "Services", "Moving", "Server")
 INTRODUCTION = """octo: git push, and the code is built, runs, and is served.
 
 Usage: octo COMMAND [WORDS] [OPTIONS]
@@ -75,7 +76,7 @@ class Tree(TyperGroup):
                 groups[str(panel)].append((name, command.get_short_help_str(80)))
         wide = max(len(name) for lines in groups.values() for name, _ in lines)
         lines = [INTRODUCTION]
-        for group, members in groups.items():
+        for group, members in ((g, m) for g, m in groups.items() if m):
             lines += [group, *(f"  {name:<{wide}}  {what}" for name, what in members), ""]
         return "\n".join(lines).rstrip("\n") + "\n" + ENDING
 

@@ -20,6 +20,7 @@ from octo.daemon import (
     api_apps,
     api_builds,
     api_config,
+    api_config_all,
     api_disk,
     api_domains,
     api_images,
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 TABLE: tuple[Resource, ...] = (
     *api_apps.RESOURCES,
     *api_config.RESOURCES,
+    *api_config_all.RESOURCES,
     *api_domains.RESOURCES,
     *api_keys.RESOURCES,
     *api_ps.RESOURCES,
