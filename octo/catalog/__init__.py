@@ -82,9 +82,10 @@ class Catalog:
             raise Taken(f'cannot rename "{app.name}": there is an app "{name}" already') from None
         return new
 
-    def removal(self, app: App) -> Sequence[Write]:
-        """The writes that make an app never have been."""
-        prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
+    def removal(self, app: App, *, config: bool = True) -> Sequence[Write]:
+        """The writes that make an app never have been. config False: its config stays."""
+        prefixes = [f"octo/releases/{app.id}/", f"octo/builds/{app.id}/"]
+        prefixes += [f"{CONFIG}{app.name}/"] if config else []
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
         keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs", "live")]

@@ -23,6 +23,7 @@ from octo.cli import (  # noqa: F401 - commands
     keys,
     limits,
     logs,
+    octohost,
     ps,
     releases,
     run,

@@ -18,9 +18,14 @@ COLOURS = {"OK": text.GREEN, "DOWN": text.RED}
 
 
 @command("status", GROUP)
-def status(as_: As = Format.TEXT) -> None:
+def status(
+    all_: Annotated[bool, typer.Option("--all", help="Those too that serve nobody by HTTP.")] = False,
+    as_: As = Format.TEXT,
+) -> None:
     """Say of every app whether it serves: OK, DOWN or STOPPED."""
-    found = api().get("/octo/status")
+    found = [
+        a for a in api().get("/octo/status") if all_ or (a.get("routed", True) and not a["name"].endswith("_data"))
+    ]
     if as_ is Format.JSON:
         text.show_json(found)
         return

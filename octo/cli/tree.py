@@ -34,6 +34,7 @@ ALIASES = {
     "stack": "stack:list",
     "stacks": "stack:list",
     "scale": "ps:scale",
+    "stop": "ps:stop",
     "releases:rollback": "rollback",
     "builds:cache:purge": "build:cache:purge",
 }

@@ -6,12 +6,17 @@ from octo import __version__
 from octo.daemon import doctor as examining
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
+from octo.model import App
 
 
 def status(ask: Ask) -> Json:
-    return [
-        {"name": app.name, "status": ask.octo.status(app), "url": ask.octo.url(app)} for app in ask.octo.catalog.apps()
-    ]
+    return [_status(ask, app) for app in ask.octo.catalog.apps()]
+
+
+def _status(ask: Ask, app: App) -> Json:
+    live = ask.octo.catalog.live(app)
+    routed = live is None or live.routed
+    return {"name": app.name, "status": ask.octo.status(app), "url": ask.octo.url(app), "routed": routed}
 
 
 def doctor(ask: Ask) -> Json:

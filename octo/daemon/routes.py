@@ -27,6 +27,7 @@ from octo.daemon import (
     api_keys,
     api_limits,
     api_octo,
+    api_octohost,
     api_ps,
     api_releases,
     api_stacks,
@@ -53,6 +54,7 @@ TABLE: tuple[Resource, ...] = (
     *api_disk.RESOURCES,
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
+    *api_octohost.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"

@@ -30,6 +30,7 @@ class Deploy:
     took: Mapping[str, float] = field(default_factory=dict)  # seconds per step
     stop: bool = False  # the app is stopped afterwards
     reason: str = ""  # why it is being undone
+    keep_config: bool = False  # of a removal: the config stays
 
     @property
     def after(self) -> tuple[Slot, ...]:

@@ -1,6 +1,6 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from octo.pipeline.deploy import Deployer, Silent
 from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
 from octo.pipeline.steps import Budgets, at_once, stopping
-from octo.ports import Console, Ports
+from octo.ports import Console, Ports, Write
 
 
 class Changes:
@@ -93,6 +93,15 @@ class Changes:
         done = self._deployer.deploy(deploy, console).release
         console.result(f"{_describe(changes)}: v{done.version} is live.")
         return done
+
+    def reload(self, app: App, *, user: UserName | None, console: Console) -> Release:
+        """A release with the config as it is in the store, whoever wrote it there; a stopped app starts with it."""
+        with self.alone(app, f"a reload by {user or 'the operator'}", _waiting(console)) as app:
+            release = self._next(app, self._live(app), self._catalog.config(app), "Reload of the config", user)
+            want = self._want(app, release, stopped=False)
+            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want), console).release
+            console.result(f"Reloaded {app.name}: v{done.version} is live.")
+            return done
 
     def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
         """A new release with the image, processes and config of an old one. None: of the one before."""
@@ -179,15 +188,19 @@ class Changes:
             self._routing.refresh()
             return renamed
 
-    def destroy(self, app: App, *, user: UserName | None) -> None:
-        """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end."""
+    def destroy(self, app: App, *, user: UserName | None, keep_config: bool = False) -> None:
+        """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end.
+
+        keep_config: the config stays, for an app that will have the name.
+        """
         with self.alone(app, f"a destroy by {user or 'the operator'}", lambda _: None) as app:
             slots = tuple(
                 Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
             )
             release = Release(app.id, 0, "", self._ports.clock.now())
             procedure = self.destroying()
-            entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
+            gone = Deploy(app, release, fresh=False, want={}, retire=slots, keep_config=keep_config)
+            entry = self._journal.begin(procedure, gone)
             self._journal.finish(procedure, entry)
 
     def destroying(self) -> Procedure[Deploy]:
@@ -195,12 +208,15 @@ class Changes:
             "destroy",
             Deploy,
             (
-                Step("forget", lambda d: d, writes=lambda d: self._catalog.removal(d.app), commits=True),
+                Step("forget", lambda d: d, writes=self._forgetting, commits=True),
                 Step("unroute", self._unroute),
                 Step("remove", self._remove),
             ),
             lambda d: f"removal of {d.app.name}",
         )
+
+    def _forgetting(self, deploy: Deploy) -> Sequence[Write]:
+        return self._catalog.removal(deploy.app, config=not deploy.keep_config)
 
     def _unroute(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)

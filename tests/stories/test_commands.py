@@ -207,5 +207,6 @@ def test_status_doctor_and_version_of_a_sound_server(host: Host, app: str) -> No
     assert all(line.startswith("ok   ") for line in host.octo("doctor").splitlines())
     assert all(check["ok"] for check in host.json("doctor"))
     assert host.json("version")["octo"] in host.octo("version")
-    assert {"name": app, "status": "STOPPED", "url": f"http://{app}.localhost:{host.http_port}"} in host.json("status")
+    told = {"name": app, "status": "STOPPED", "url": f"http://{app}.localhost:{host.http_port}", "routed": True}
+    assert told in host.json("status")
     host.octo("apps:destroy", app, "--confirm", app)
