@@ -173,6 +173,18 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A service as it is known to all."""
+
+    node: str  # the machine whose agent has it
+    id: str
+    name: str
+    address: str
+    port: int
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Route:
     app: str  # AppName
     id: str  # App.id

@@ -27,6 +27,7 @@ from octo.cli import (  # noqa: F401 - commands
     ps,
     releases,
     run,
+    services,
     stacks,
     store,
     text,

@@ -30,6 +30,7 @@ from octo.daemon import (
     api_octohost,
     api_ps,
     api_releases,
+    api_services,
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
@@ -54,6 +55,7 @@ TABLE: tuple[Resource, ...] = (
     *api_disk.RESOURCES,
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
+    *api_services.RESOURCES,
     *api_octohost.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
