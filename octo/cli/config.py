@@ -145,9 +145,10 @@ def export(
         Dialect | None, typer.Option("--format", metavar="shell|env|json", help="How to write it.", show_default=False)
     ] = None,
 ) -> None:
-    """Print config: of an app export KEY='value' lines, KEY=value lines or JSON; of all apps what sets it again.
+    """Print an app's config for a shell, or that of all apps as commands.
 
-    Without an app the lines are octohost's: octo config:set APP/KEY 'VALUE'. Read them back with config:import.
+    Of an app: export KEY='value' lines, KEY=value lines (--format env), or JSON. Without an app the lines are
+    octohost's: octo config:set APP/KEY 'VALUE'. Read them back with config:import.
     """
     if not app and not app_word and dialect is None:
         _all()

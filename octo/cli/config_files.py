@@ -28,9 +28,10 @@ def import_(
     no_restart: Annotated[bool, typer.Option("--no-restart", help="Keep it for the next releases.")] = False,
     as_: As = Format.TEXT,
 ) -> None:
-    """Set config from a .env file (octo config:import -a shop < .env), or from the lines of config:export.
+    """Set config from a .env file, or from what config:export printed.
 
-    Each app gets one release. When one line cannot be read, nothing is changed.
+    octo config:import -a shop < .env, or without -a < EXPORT, whose lines name their apps. Each app gets one
+    release. When one line cannot be read, nothing is changed.
     """
     hint = "Say: octo config:import -a APP < FILE"
     given = incoming.words(file, prompt="Paste the lines", hint=hint, limit=MOST)
@@ -69,8 +70,9 @@ def env(app_word: AppWord = None, app: App = "") -> None:
 
 @command("config:options", GROUP)
 def options(given: Annotated[list[str] | None, word("APP DOCKERFILE")] = None) -> int:
-    """Print, on one line, the options that octohost gave docker run: from a Dockerfile's comments and the config.
+    """Print the docker run options of a Dockerfile's comments and the config.
 
+    They are octohost's, on one line for a shell.
     The Dockerfile is read on your side; - is standard input.
     """
     if given is None or len(given) != 2:
@@ -88,7 +90,10 @@ def check(
     key: Annotated[str, word("VAR")],
     file: Annotated[str, word("[DOCKERFILE]")] = "",
 ) -> int:
-    """Print the comment # VAR of a Dockerfile, else the app's config VAR; nothing, and exit code 1, for neither."""
+    """Print a Dockerfile's comment # VAR, else the app's config VAR.
+
+    Where there is neither it prints nothing, with exit code 1.
+    """
     variable = config_key(key)
     dockerfile = _dockerfile(file, f"Say: octo config:check {name} {key} - < Dockerfile") if file else ""
     found = [*runoptions.comment_lines(dockerfile, variable)]
@@ -117,7 +122,7 @@ def move(
     dry_run: DryRun = False,
     as_: As = Format.TEXT,
 ) -> None:
-    """Set the config that another octohost or octo has: its config:export, fetched by root's ssh.
+    """Set the config that another octohost or octo has, fetched by root's ssh.
 
     The lines are read, never run. Of a host that runs octo USER is git, and root's key is one of its keys.
     """

@@ -16,7 +16,7 @@ PROCESSES, APPS, SERVER = "Processes", "Apps", "Server"
 
 @command("reload", PROCESSES)
 def reload(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None:
-    """Start an app anew with its config as it is stored now: same image, no request dropped."""
+    """Start an app anew with its config as it is stored now; no request is dropped."""
     name = session().app(words.alone(app, app_word))
     change("POST", url("apps", name, "actions", "reload"), None, as_, done=f"Reloaded {name}.")
 
@@ -27,7 +27,10 @@ def kill(
     app: App = "",
     as_: As = Format.TEXT,
 ) -> None:
-    """End one container of an app, by its id, its name or its place as web.1. octo starts another in its place."""
+    """End one container of an app; octo starts another in its place.
+
+    It is named by its id or the beginning of it, by its name, or by its place as web.1.
+    """
     named, left = words.split(app, given, words.before_others)
     words.at_most(1, left)
     name = session().app(named)
@@ -42,9 +45,10 @@ def remove(
     name: Annotated[str, word("APP")],
     config: Annotated[bool, typer.Option("--config", help="Remove its config too.")] = False,
 ) -> None:
-    """Remove an app with its code, containers, domains and releases at once, unasked; its config stays.
+    """Remove an app at once, unasked; its config stays.
 
-    The config is there again for an app of that name. apps:destroy removes it too, and asks first.
+    Code, containers, domains and releases go. The config is there again for an app of that name. apps:destroy
+    removes it too, and asks first.
     """
     app = app_name(name)
     kept = 0
@@ -64,7 +68,7 @@ def remove(
 
 @command("clean", SERVER)
 def clean(as_: As = Format.TEXT) -> None:
-    """Remove containers of octo that have ended, and images that belong to no app; nothing of anybody else."""
+    """Remove octo's ended containers and the images of no app; nothing of others."""
     found = api().post("/octo/clean")
     if as_ is Format.JSON:
         text.show_json(found)

@@ -47,7 +47,10 @@ def _place(given: list[str], form: str) -> tuple[str, str, str, list[str]]:
 
 @command("service:tags", GROUP)
 def tags(container: Annotated[str, word("CONTAINER")]) -> None:
-    """Print the CONSUL_TAGS that a container was started with; an empty line when it has none."""
+    """Print the CONSUL_TAGS that a container was started with.
+
+    Without any it is an empty line.
+    """
     text.line(api().get(url("services", "tags", container))["tags"])
 
 
@@ -59,7 +62,7 @@ def every(as_: As = Format.TEXT) -> None:
 
 @command("services:catalog", GROUP)
 def catalog(as_: As = Format.TEXT) -> None:
-    """List the services of all machines, a JSON object a line as Consul's catalog writes them."""
+    """List the services of all machines, as Consul's catalog writes them."""
     _objects(api().get("/services/catalog"), as_)
 
 
@@ -79,7 +82,7 @@ def register() -> None:
 
 @command("services:clear", GROUP)
 def clear() -> None:
-    """Remove octo's own services for now: those of containers that serve come back within half a minute."""
+    """Remove octo's own services for now; those of running containers come back."""
     _removed({"own": "1"})
 
 

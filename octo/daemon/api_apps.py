@@ -34,6 +34,9 @@ def _shape(ask: Ask, app: App) -> Json:
 
 
 def every(ask: Ask) -> Json:
+    """?names=1 gives the names alone, at a small part of the cost."""
+    if ask.query.get("names"):
+        return [{"name": app.name} for app in ask.octo.catalog.apps()]
     lives = ask.octo.catalog.lives()
     return [shape(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
 

@@ -28,6 +28,7 @@ from octo.daemon import (
     api_limits,
     api_octo,
     api_octohost,
+    api_plugins,
     api_ps,
     api_releases,
     api_services,
@@ -57,6 +58,7 @@ TABLE: tuple[Resource, ...] = (
     *api_octo.RESOURCES,
     *api_services.RESOURCES,
     *api_octohost.RESOURCES,
+    *api_plugins.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"

@@ -18,6 +18,7 @@ from octo.daemon.attach import Attach
 from octo.daemon.command import Commands
 from octo.daemon.director import Director
 from octo.daemon.octo_door import OctoDoor
+from octo.daemon.plugins import Plugins
 from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.routes import application
 from octo.daemon.ssh import SshDoor
@@ -82,7 +83,8 @@ class Server:
     async def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
         octo, settings = self._octo, self._settings
         attach = Attach(octo.oneoff)
-        app = application(octo, self._access, {"attach": attach, "logs": {}})
+        plugins = Plugins(settings)
+        app = application(octo, self._access, {"attach": attach, "logs": {}, "plugins": plugins})
         api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         director = self._director(loop)
         commands = OctoDoor(self._access, self._commands)
@@ -95,7 +97,7 @@ class Server:
         self._commands.start()
         doors = Door({"git": git.serve, "octo": commands.command, "key": commands.key}, by_key(self._access))
         local = Door({"octo": commands.command}, operator)
-        runs = Door({"attach": attach.serve}, operator)
+        runs = Door({"attach": attach.serve, "plugin": plugins.serve}, operator)
         doors.listen(settings.door_socket, group=_group(settings.git_user))
         local.listen(settings.command_socket, group=0)
         runs.listen(settings.run / "attach.sock", group=settings.command_uid)
