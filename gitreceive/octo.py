@@ -11,7 +11,7 @@ import posix
 
 from gitreceive import command, wire
 
-IN_PLACE = ("help", "--help", "-h", "version", "--version", "doctor", "store:migrate")
+IN_PLACE = ("help", "--help", "-h", "version", "--version", "completion", "doctor", "store:migrate")
 # Commands that take a file of the caller's, which octod could not read, and which of their words it is.
 FILES = {"keys:add": 2, "config:import": 1, "config:options": 2, "config:check": 3}
 VALUED = ("-a", "--app", "--format")  # options of these whose value is a word of its own

@@ -12,6 +12,7 @@ octo/live/<id>                   Live: of the release that serves what lists sho
 octo/domains/<hostname>          Domain
 octo/keys/<fingerprint>          Key
 octo/addresses/<address>         the container's name
+octo/shipping                    which logs go elsewhere: daemon/shipping.py
 octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
@@ -21,6 +22,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from octo import codec
 from octo.catalog.writes import (
@@ -38,6 +40,8 @@ from octo.catalog.writes import (
 from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
 from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
 from octo.ports import Store, Value, Write
+
+T = TypeVar("T")
 
 
 class Catalog:
@@ -244,6 +248,15 @@ class Catalog:
 
     def remove_key(self, key: Key) -> None:
         self.store.delete(f"octo/keys/{key.fingerprint}")
+
+    # --- shipping of logs ---
+
+    def shipping(self, kind: type[T]) -> T:
+        found = self.store.get("octo/shipping")
+        return codec.loads(kind, found.data if found else b"{}")
+
+    def save_shipping(self, wanted: object) -> None:
+        self.store.put("octo/shipping", codec.dumps(wanted))
 
     # --- addresses ---
 

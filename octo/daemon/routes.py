@@ -32,6 +32,7 @@ from octo.daemon import (
     api_ps,
     api_releases,
     api_services,
+    api_shipping,
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
@@ -57,6 +58,7 @@ TABLE: tuple[Resource, ...] = (
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
     *api_services.RESOURCES,
+    *api_shipping.RESOURCES,
     *api_octohost.RESOURCES,
     *api_plugins.RESOURCES,
 )

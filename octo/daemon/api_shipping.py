@@ -1,0 +1,55 @@
+"""/octo/shipping: which logs go to a syslog elsewhere. The operator's alone."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from octo.daemon.access import Verb
+from octo.daemon.api import Ask, Json, Resource
+from octo.daemon.shipping import Shipper, with_file
+from octo.errors import Usage
+from octo.model import shown
+
+NOTHING = "cannot ship that: say octologs, logspout or file"
+
+
+def shape(shipper: Shipper) -> Json:
+    return asdict(shipper.wanted())
+
+
+def show(ask: Ask) -> Json:
+    return shape(ask.extra["shipper"])
+
+
+def change(ask: Ask) -> Json:
+    """`what`: octologs, logspout or file; `on`; of a file its `file` and the `name` that its lines go by."""
+    shipper: Shipper = ask.extra["shipper"]
+    what, on = ask.text("what"), ask.given("on", True)
+    if what == "octologs":
+        if on:
+            shipper.remote_syslog()
+        shipper.change(replace(shipper.wanted(), octologs=on))
+    elif what == "logspout":
+        if on:
+            shipper.logspout()
+        shipper.change(replace(shipper.wanted(), logspout=on))
+    elif what == "file":
+        if on:
+            shipper.remote_syslog()
+        path = _path(ask.text("file"), on=on)
+        shipper.change(with_file(shipper.wanted(), path, ask.text("name") if on else None))
+    else:
+        raise Usage(NOTHING)
+    return shape(shipper)
+
+
+def _path(text: str, *, on: bool) -> str:
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text or (on and not path.is_file()):
+        raise Usage(f"cannot ship {shown(text)}: it is no file of this machine", hint="Give its whole path.")
+    return str(path)
+
+
+RESOURCES = (
+    Resource("GET", "/octo/shipping", Verb.MANAGE, show),
+    Resource("POST", "/octo/shipping", Verb.MANAGE, change),
+)
