@@ -73,7 +73,10 @@ def info(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
         {
             "name": found["name"],
             "url": found.get("web_url"),
-            "git": found.get("git_url"),
+            "domains": ", ".join(found.get("domains") or ()),
+            "containers": found.get("containers"),
+            "source": found.get("git_url"),
+            "commit": (found.get("source") or {}).get("commit"),
             "release": release(found),
             "stack": (found.get("stack") or {}).get("name"),
             "slug": text.size(found["slug_size"]) if found.get("slug_size") else "",

@@ -1,5 +1,7 @@
 """/apps: Heroku's app resource."""
 
+from urllib.parse import urlsplit
+
 from octo.catalog.writes import Live
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
@@ -46,7 +48,15 @@ def create(ask: Ask) -> Json:
 
 
 def one(ask: Ask) -> Json:
-    return _shape(ask, ask.app)
+    """With its domains, how many containers run, and where its code is (row L42)."""
+    live = ask.octo.catalog.live(ask.app)
+    running = [r for r in ask.octo.ports.runtime.list(ask.app.id) if r.state == "running"]
+    own = urlsplit(ask.octo.url(ask.app)).hostname or ""
+    return _shape(ask, ask.app) | {
+        "domains": [own, *sorted(d.hostname for d in ask.octo.catalog.domains(ask.app))],
+        "containers": len(running),
+        "source": {"git_url": ask.octo.git_url(ask.app), "commit": live.commit if live else None},
+    }
 
 
 def rename(ask: Ask) -> Json:
