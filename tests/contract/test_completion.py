@@ -1,5 +1,7 @@
 """Completion in the shells themselves, where they are installed; without them, what the scripts say."""
 
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,11 +57,22 @@ def test_completion_is_quiet_when_octod_is_away(octo: Octo, tmp_path: Path) -> N
 def test_the_script_is_one_that_the_shell_reads(octo: Octo, shell: str, tmp_path: Path) -> None:
     said = octo("completion", shell)
     assert said.code == 0 and "apps --format names 2>/dev/null" in said.out
-    assert "config:set" in said.out.replace("\\:", ":") and "remove:upstart" not in said.out
-    assert said.out.count("'") % 2 == 0
     if shutil.which(shell):
         (tmp_path / "script").write_text(said.out)
         subprocess.run([shell, "-n", str(tmp_path / "script")], check=True)
+
+
+def test_each_command_is_one_quoted_word_for_zsh_and_for_fish(octo: Octo) -> None:
+    """Neither shell is among octo's prerequisites: their rules for quotes are applied here."""
+    zsh = octo("completion", "zsh").out.partition("commands=(\n")[2].partition("\n    )")[0]
+    words = [shlex.split(line) for line in zsh.splitlines()]
+    assert ["config\\:set:Set config and restart the app with it."] in words
+    assert all(len(word) == 1 for word in words)
+    string = r"'(?:[^'\\]|\\.)*'"
+    form = re.compile(rf"complete -c octo -n {string} -a ({string}) -d {string}")
+    fish = [found[1] for line in octo("completion", "fish").out.splitlines() if (found := form.fullmatch(line))]
+    assert "'config:set'" in fish and len(fish) == len(words)
+    assert "'remove:upstart'" not in fish  # a name that is only kept
 
 
 def test_the_names_of_apps_are_there_one_a_line(octo: Octo) -> None:
