@@ -12,7 +12,7 @@ octo/live/<id>                   Live: of the release that serves what lists sho
 octo/domains/<hostname>          Domain
 octo/keys/<fingerprint>          Key
 octo/addresses/<address>         the container's name
-octo/shipping                    which logs go elsewhere: daemon/shipping.py
+octo/forwarding                    which logs go elsewhere: daemon/forwarding.py
 octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
@@ -249,14 +249,14 @@ class Catalog:
     def remove_key(self, key: Key) -> None:
         self.store.delete(f"octo/keys/{key.fingerprint}")
 
-    # --- shipping of logs ---
+    # --- logs that go elsewhere ---
 
-    def shipping(self, kind: type[T]) -> T:
-        found = self.store.get("octo/shipping")
+    def forwarding(self, kind: type[T]) -> T:
+        found = self.store.get("octo/forwarding")
         return codec.loads(kind, found.data if found else b"{}")
 
-    def save_shipping(self, wanted: object) -> None:
-        self.store.put("octo/shipping", codec.dumps(wanted))
+    def save_forwarding(self, wanted: object) -> None:
+        self.store.put("octo/forwarding", codec.dumps(wanted))
 
     # --- addresses ---
 

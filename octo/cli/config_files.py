@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from octo.cli import incoming, runoptions, text, words
+from octo.cli import incoming, optionline, text, words
 from octo.cli.client import Json, url
 from octo.cli.session import api, session
 from octo.cli.tree import App, AppWord, As, Format, command, steps, word
@@ -80,7 +80,7 @@ def options(given: Annotated[list[str] | None, word("APP DOCKERFILE")] = None) -
         return Usage.exit_code
     name = app_name(given[0])
     dockerfile = _dockerfile(given[1], f"Say: octo config:options {name} - < Dockerfile")
-    text.raw(runoptions.run_options(name, _config(name), dockerfile) + "\n", guarded=session().guarded)
+    text.raw(optionline.run_options(name, _config(name), dockerfile) + "\n", guarded=session().guarded)
     return 0
 
 
@@ -96,7 +96,7 @@ def check(
     """
     variable = config_key(key)
     dockerfile = _dockerfile(file, f"Say: octo config:check {name} {key} - < Dockerfile") if file else ""
-    found = [*runoptions.comment_lines(dockerfile, variable)]
+    found = [*optionline.comment_lines(dockerfile, variable)]
     value = None if found else _config(app_name(name)).get(variable)
     found += [] if value is None else [value]
     for line in found:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from octo.cli import shipping, text, words
+from octo.cli import forwarding, text, words
 from octo.cli.client import url
 from octo.cli.session import api, session
 from octo.cli.tree import App, AppWord, command
@@ -34,8 +34,8 @@ def logs(
     octohost's words send logs to REMOTE_SYSLOG_DESTINATION and REMOTE_SYSLOG_PORT of /etc/default/octohost instead:
     octo logs octostart, octo logs octostop, octo logs start FILE NAME, octo logs stop FILE.
     """
-    if app_word and not app and app_word[0] in shipping.VERBS:
-        shipping.logs(app_word)
+    if app_word and not app and app_word[0] in forwarding.VERBS:
+        forwarding.logs(app_word)
         return
     name = session().app(words.alone(app, app_word))
     body = {"lines": lines, "tail": tail, "dyno": process}

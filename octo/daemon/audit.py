@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 _COMMAND = re.compile(r"[a-z][a-z_]{0,30}(?::[a-z_]{1,30}){0,2}")
-_APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NAMED = re.compile(r"(?:--app|--container)=(.*)", re.DOTALL)
 UNSAID = "a command"
 FLAGS = ("-a", "--app", "-c", "--container")
@@ -16,7 +15,7 @@ def described(words: Sequence[str], known: Callable[[str], bool]) -> str:
     if not words:
         return "help"
     name = words[0] if _COMMAND.fullmatch(words[0]) else UNSAID
-    app = next((word for word in _candidates(words[1:]) if _APP.fullmatch(word) and known(word)), "")
+    app = next((word for word in _candidates(words[1:]) if known(word)), "")
     return f"{name} of {app}" if app else name
 
 

@@ -24,6 +24,7 @@ from octo.daemon import (
     api_disk,
     api_domains,
     api_images,
+    api_forwarding,
     api_keys,
     api_limits,
     api_octo,
@@ -32,7 +33,6 @@ from octo.daemon import (
     api_ps,
     api_releases,
     api_services,
-    api_shipping,
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
@@ -58,7 +58,7 @@ TABLE: tuple[Resource, ...] = (
     *api_stacks.RESOURCES,
     *api_octo.RESOURCES,
     *api_services.RESOURCES,
-    *api_shipping.RESOURCES,
+    *api_forwarding.RESOURCES,
     *api_octohost.RESOURCES,
     *api_plugins.RESOURCES,
 )

@@ -17,11 +17,11 @@ from octo.daemon.access import Access
 from octo.daemon.attach import Attach
 from octo.daemon.command import Commands
 from octo.daemon.director import Director
+from octo.daemon.forwarding import Forwarder
 from octo.daemon.octo_door import OctoDoor
 from octo.daemon.plugins import Plugins
 from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.routes import application
-from octo.daemon.shipping import Shipper
 from octo.daemon.ssh import SshDoor
 from octo.errors import OctoError, Unavailable
 from octo.figures import sizes
@@ -85,8 +85,9 @@ class Server:
         octo, settings = self._octo, self._settings
         attach = Attach(octo.oneoff)
         plugins = Plugins(settings)
-        shipper = Shipper(settings, octo.ports.runtime, octo.catalog)
-        app = application(octo, self._access, {"attach": attach, "logs": {}, "plugins": plugins, "shipper": shipper})
+        forwarder = Forwarder(settings, octo.ports.runtime, octo.catalog)
+        extra = {"attach": attach, "logs": {}, "plugins": plugins, "forwarder": forwarder}
+        app = application(octo, self._access, extra)
         api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         director = self._director(loop)
         commands = OctoDoor(self._access, self._commands)
@@ -119,7 +120,7 @@ class Server:
         threading.Thread(target=follow, daemon=True, name="services").start()
         if settings.config_watch:
             threading.Thread(target=octo.foreign.follow, args=[self._over.wait], daemon=True, name="config").start()
-        threading.Thread(target=shipper.follow, args=[self._over.wait], daemon=True, name="shipping").start()
+        threading.Thread(target=forwarder.follow, args=[self._over.wait], daemon=True, name="forwarding").start()
         return api
 
     def _director(self, loop: asyncio.AbstractEventLoop) -> Director:

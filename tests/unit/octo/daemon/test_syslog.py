@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octo.daemon.shipping import _File
+from octo.daemon.forwarding import _File
 from octo.daemon.syslog import KEPT, LARGEST, Sender, Target, message, target
 from octo.errors import Usage
 

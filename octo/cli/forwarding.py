@@ -22,7 +22,7 @@ def logs(words: Sequence[str]) -> None:
         body |= {"what": "file", "file": words[1], "name": words[-1]}
     elif len(words) > 1:
         raise Usage(f'cannot use the word "{words[1]}": it is one too many', hint=USAGE)
-    api().post("/octo/shipping", body)
+    api().post("/octo/forwarding", body)
     what = "the logs of apps and nginx" if body["what"] == "octologs" else str(words[1])
     text.note(f"{'Sending' if body['on'] else 'No longer sending'} {text.cell(what)} to the remote syslog.")
 
@@ -36,7 +36,7 @@ def logspout(verb: Annotated[str, word("start|stop|pull")]) -> None:
     if verb == "pull":
         text.note("There is nothing to pull: octod itself sends the logs.")
     elif verb in ("start", "stop"):
-        api().post("/octo/shipping", {"what": "logspout", "on": verb == "start"})
+        api().post("/octo/forwarding", {"what": "logspout", "on": verb == "start"})
         text.note("Sending the apps' logs to LOGSPOUT_TARGET." if verb == "start" else "No longer sending them.")
     else:
         raise Usage("cannot tell what to do with the logs", hint="Usage: octo logspout start | stop | pull")

@@ -1,45 +1,45 @@
-"""/octo/shipping: which logs go to a syslog elsewhere. The operator's alone."""
+"""/octo/forwarding: which logs go to a syslog elsewhere. The operator's alone."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
-from octo.daemon.shipping import Shipper, with_file
+from octo.daemon.forwarding import Forwarder, with_file
 from octo.errors import Usage
 from octo.model import shown
 
 NOTHING = "cannot ship that: say octologs, logspout or file"
 
 
-def shape(shipper: Shipper) -> Json:
-    return asdict(shipper.wanted())
+def shape(forwarder: Forwarder) -> Json:
+    return asdict(forwarder.wanted())
 
 
 def show(ask: Ask) -> Json:
-    return shape(ask.extra["shipper"])
+    return shape(ask.extra["forwarder"])
 
 
 def change(ask: Ask) -> Json:
     """`what`: octologs, logspout or file; `on`; of a file its `file` and the `name` that its lines go by."""
-    shipper: Shipper = ask.extra["shipper"]
+    forwarder: Forwarder = ask.extra["forwarder"]
     what, on = ask.text("what"), ask.given("on", True)
     if what == "octologs":
         if on:
-            shipper.remote_syslog()
-        shipper.change(replace(shipper.wanted(), octologs=on))
+            forwarder.remote_syslog()
+        forwarder.change(replace(forwarder.wanted(), octologs=on))
     elif what == "logspout":
         if on:
-            shipper.logspout()
-        shipper.change(replace(shipper.wanted(), logspout=on))
+            forwarder.logspout()
+        forwarder.change(replace(forwarder.wanted(), logspout=on))
     elif what == "file":
         if on:
-            shipper.remote_syslog()
+            forwarder.remote_syslog()
         path = _path(ask.text("file"), on=on)
-        shipper.change(with_file(shipper.wanted(), path, ask.text("name") if on else None))
+        forwarder.change(with_file(forwarder.wanted(), path, ask.text("name") if on else None))
     else:
         raise Usage(NOTHING)
-    return shape(shipper)
+    return shape(forwarder)
 
 
 def _path(text: str, *, on: bool) -> str:
@@ -50,6 +50,6 @@ def _path(text: str, *, on: bool) -> str:
 
 
 RESOURCES = (
-    Resource("GET", "/octo/shipping", Verb.MANAGE, show),
-    Resource("POST", "/octo/shipping", Verb.MANAGE, change),
+    Resource("GET", "/octo/forwarding", Verb.MANAGE, show),
+    Resource("POST", "/octo/forwarding", Verb.MANAGE, change),
 )

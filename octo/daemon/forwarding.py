@@ -39,7 +39,7 @@ class Wanted:
     files: Mapping[str, str] = field(default_factory=dict)  # to the remote syslog: path, and the name it goes by
 
 
-class Shipper:
+class Forwarder:
     def __init__(self, settings: Settings, runtime: Runtime, catalog: Catalog) -> None:
         self._settings, self._runtime, self._catalog = settings, runtime, catalog
         self._lock = threading.Lock()
@@ -73,14 +73,14 @@ class Shipper:
     def change(self, wanted: Wanted) -> None:
         """From now on, and after a restart of octod."""
         with self._lock:
-            self._catalog.save_shipping(wanted)
+            self._catalog.save_forwarding(wanted)
             self._wanted = wanted
         self.look()
 
     def follow(self, wait: Callable[[float], bool]) -> None:
         """Ship until `wait` (seconds) says that it is over. A thread's whole life."""
         with contextlib.suppress(OctoError):
-            self._wanted = self._catalog.shipping(Wanted)
+            self._wanted = self._catalog.forwarding(Wanted)
         late = False
         while not wait(PERIOD if late else 0):
             try:
@@ -137,7 +137,7 @@ class _Source:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self.ended = False
-        threading.Thread(target=self._run, daemon=True, name="shipping").start()
+        threading.Thread(target=self._run, daemon=True, name="forwarding").start()
 
     def _run(self) -> None:
         try:
