@@ -8,6 +8,7 @@ import pwd
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -115,13 +116,21 @@ class Server:
         self._ssh.start()
         octo.ssh_listening = self._ssh.listening
         self._doors = [doors, local, runs]
-        threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
-        follow = partial(octo.health.follow, self._route_anew, self._over.wait)
-        threading.Thread(target=follow, daemon=True, name="services").start()
-        if settings.config_watch:
-            threading.Thread(target=octo.foreign.follow, args=[self._over.wait], daemon=True, name="config").start()
-        threading.Thread(target=forwarder.follow, args=[self._over.wait], daemon=True, name="forwarding").start()
+        self._follow(forwarder)
         return api
+
+    def _follow(self, forwarder: Forwarder) -> None:
+        """The threads that look after what changes by itself, each until octod ends."""
+        octo, wait = self._octo, self._over.wait
+        lives: dict[str, Callable[[], object]] = {
+            "rounds": self._rounds,
+            "services": partial(octo.health.follow, self._route_anew, wait),
+            "forwarding": partial(forwarder.follow, wait),
+        }
+        if self._settings.config_watch:
+            lives["config"] = partial(octo.foreign.follow, wait)
+        for name, life in lives.items():
+            threading.Thread(target=life, daemon=True, name=name).start()
 
     def _director(self, loop: asyncio.AbstractEventLoop) -> Director:
         octo, settings = self._octo, self._settings

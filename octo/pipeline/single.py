@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from octo.catalog import address_write, lock_key
+from octo.catalog.writes import address_write, lock_key
 from octo.errors import Locked, NotFound, Usage
 from octo.journal import Journal
 from octo.model import App, UserName, shown
