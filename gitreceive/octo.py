@@ -11,12 +11,15 @@ import posix
 
 from gitreceive import command, wire
 
-IN_PLACE = ("help", "--help", "-h", "version", "--version", "doctor", "store:migrate")
+IN_PLACE = ("help", "--help", "-h", "version", "--version", "completion", "doctor", "store:migrate")
+# Commands that take a file of the caller's, which octod could not read, and which of their words it is.
+FILES = {"keys:add": 2, "config:import": 1, "config:options": 2, "config:check": 3}
+VALUED = ("-a", "--app", "--format")  # options of these whose value is a word of its own
 SYSTEM = "/run/octo/octo.sock"
 EMBEDDED = "/var/lib/octo-embedded"  # where ./setup demo keeps its state when the checkout is closed to others
 CHECKOUT = __file__.rpartition("/gitreceive/")[0]
 CONFIG_LIMIT = 1024 * 1024  # bytes read of .git/config
-SOCKET_KIND, KIND = 0o140000, 0o170000
+SOCKET_KIND, FILE_KIND, KIND = 0o140000, 0o100000, 0o170000
 
 
 def main(arguments: "list[str]") -> int:
@@ -26,8 +29,9 @@ def main(arguments: "list[str]") -> int:
         return local.main(arguments[1:])
     path = find_socket()
     saved = _terminal_modes()
+    arguments, stdin = _opened(arguments)
     try:
-        answer = wire.call(path, wire.pack("octo", facts(), arguments), [0, 1, 2], reader=1)
+        answer = wire.call(path, wire.pack("octo", facts(), arguments), [stdin, 1, 2], reader=1)
     except OSError as error:
         return _without(arguments, _why(error, path))
     except wire.Gone:
@@ -38,6 +42,32 @@ def main(arguments: "list[str]") -> int:
         _put_back(saved)
     code = command.exit_code(answer)
     return _say(command.BROKE_COMMAND, 1) if code is None else code
+
+
+def _opened(arguments: "list[str]") -> "tuple[list[str], int]":
+    """A file among the words becomes their standard input; one that cannot be read is left for the command to tell."""
+    at = _place(arguments, FILES.get(arguments[0], 0)) if arguments else 0
+    if not at or arguments[at] in ("", "-"):
+        return arguments, 0
+    try:
+        number = posix.open(arguments[at], posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+    except (OSError, ValueError):
+        return arguments, 0
+    if posix.fstat(number).st_mode & KIND != FILE_KIND:
+        posix.close(number)
+        return arguments, 0
+    return [*arguments[:at], "-", *arguments[at + 1 :]], number
+
+
+def _place(arguments: "list[str]", count: int) -> int:
+    """Where the count-th word is that is no option and no option's value; 0 for nowhere."""
+    for at in range(1, len(arguments)):
+        option = arguments[at][:1] == "-" and arguments[at] != "-"
+        if not option and arguments[at - 1] not in VALUED:
+            count -= 1
+            if count == 0:
+                return at
+    return 0
 
 
 def find_socket() -> str:

@@ -21,6 +21,7 @@ from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
 from octo.pipeline.foreign import Foreign
 from octo.pipeline.health import Health
+from octo.pipeline.plan import is_web
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
@@ -75,7 +76,7 @@ class Octo:
         return app
 
     def status(self, app: App) -> str:
-        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED."""
+        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED, one that passes no check is DOWN."""
         live = self.catalog.live(app)
         if live is None or app.stopped:
             return "STOPPED"
@@ -83,7 +84,9 @@ class Octo:
         going = self.deployer.retiring()
         mine = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
         up = [r for r in mine if r.state == "running"]
-        return "OK" if all(sum(r.process == p for r in up) >= n for p, n in want.items()) else "DOWN"
+        web = [f"{r.address}:{live.port}" for r in up if is_web(r.process)]
+        there = all(sum(r.process == p for r in up) >= n for p, n in want.items())
+        return "OK" if there and not (live.routed and self.health.fails(web)) else "DOWN"
 
     def private(self) -> Iterable[tuple[Path, int]]:
         """Files that hold secrets, and the most that their mode may be."""

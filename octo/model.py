@@ -238,6 +238,7 @@ class Service:
     port: int
     tags: tuple[str, ...] = ("http",)
     check: Check | None = None  # None: nobody asks it
+    by_hand: bool = False  # set by service:set, for what octo does not run: octo's own rounds leave it alone
 
 
 def environment(release: Release, process: str, index: int) -> dict[str, str]:

@@ -60,6 +60,7 @@ class Registry(Protocol):
 
     def deregister(self, id: str) -> None: ...  # an unknown id is no error, and what is not octo's stays
     def services(self, name: str | None = None) -> Sequence[Service]: ...  # of this octo, or of one name, sorted by id
+    def catalog(self) -> Sequence[Listed]: ...  # every service that is known, of others too, sorted by node and id
     def failing(self) -> Sequence[str]: ...  # ids of those whose check fails now, sorted
     def watch(self, since: int, timeout: float) -> int: ...  # for a service that came, went or changed; as Store.watch
 

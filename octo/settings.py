@@ -8,11 +8,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from octo import octohost
 from octo.errors import Usage
 from octo.model import hostname, port_number
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SYSTEM_FILE = Path("/etc/octo/octo.toml")
+LARGEST = 1024 * 1024  # bytes of octohost's file
 MB = 1024 * 1024
 STORES = ("sqlite", "consul")
 
@@ -72,6 +74,14 @@ class Settings:
     branch_grace: float = 3600  # seconds between the end of a branch and that of its app; 0: at once
     receiver: str = ""  # a program that takes each push in place of octo's build and deploy, by its whole path
     ssh_config: str = ""  # the file that move:sites has ssh read; "" is root's own
+
+    # What comes from octohost, whose own file sets them too.
+    octohost_file: Path = Path("/etc/default/octohost")  # read, never run; octo.toml and OCTO_* win over it
+    plugins: Path = Path("/usr/local/octohost/plugins")  # beside the folder plugins of home
+    email_notification: str = ""  # who is to hear of failures
+    logspout_target: str = ""  # syslog://HOST:PORT or syslog+tcp://HOST:PORT that the apps' logs are shipped to
+    remote_syslog_destination: str = ""  # host that nginx's and the apps' logs are shipped to, over UDP
+    remote_syslog_port: str = ""  # and its port
 
     push_seconds: float = 1800  # wall clock of one push
     push_memory_mb: int = 512
@@ -135,6 +145,7 @@ def load(environ: Mapping[str, str], *, file: Path | None = None) -> Settings:
     for name, text in environ.items():
         if name.startswith("OCTO_") and name.removeprefix("OCTO_").lower() in _KINDS:
             given[name.removeprefix("OCTO_").lower()] = text
+    given = {**_of_octohost(Path(given.get("octohost_file", Settings.octohost_file))), **given}
     settings = replace(Settings(), **{k: _value(k, v) for k, v in given.items()})
     home = settings.home.resolve()
     return _checked(
@@ -147,6 +158,27 @@ def load(environ: Mapping[str, str], *, file: Path | None = None) -> Settings:
             certificates=tuple(str(home / folder) for folder in settings.certificates),
         )
     )
+
+
+def read_octohost(file: Path) -> octohost.HostFile:
+    """octohost's own settings; an absent or unreadable file has none."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            return octohost.parse(opened.read(LARGEST))
+    except OSError:
+        return octohost.HostFile()
+
+
+def _of_octohost(file: Path) -> dict[str, str]:
+    """What octohost's file sets, each by itself: a line that octo cannot use must not keep it from starting."""
+    taken = {}
+    for name, text in octohost.settings_of(read_octohost(file)).items():
+        try:
+            _checked(replace(Settings(home=Path("/")), **{name: _value(name, text)}))
+        except Usage:
+            continue
+        taken[name] = text
+    return taken
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
@@ -184,6 +216,8 @@ def _checked(settings: Settings) -> Settings:
     _one_of("link_prefix", settings.link_prefix, ("http", "https"))
     _one_of("builder", settings.builder, ("auto", "buildkit", "classic"))
     _one_of("repositories", settings.repositories, ("mount", "bundle"))
+    if settings.remote_syslog_port:
+        port_number(settings.remote_syslog_port)
     _one_of("sandbox", settings.sandbox, ("auto", "lxc", "docker"))
     _one_of("store", settings.store, STORES)
     _one_of("registry", settings.registry or "store", ("store", "consul"))

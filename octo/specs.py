@@ -184,6 +184,18 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A service as it is known to all."""
+
+    node: str  # the machine whose agent has it
+    id: str
+    name: str
+    address: str
+    port: int
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Front:
     """How an app is served where that differs from the other apps."""
 

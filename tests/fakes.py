@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from octo.disk import Room, Stored, Taken
 from octo.errors import Conflict, Locked, NotFound
 from octo.model import Service
-from octo.ports import Ended, Grant, SandboxSpec, Streams, Value, Write
+from octo.ports import Ended, Grant, Listed, SandboxSpec, Streams, Value, Write
 from octo.signing import Signer, blob_name
 from octo.specs import GB
 
@@ -102,6 +102,9 @@ class FakeRegistry:
 
     def services(self, name: str | None = None) -> Sequence[Service]:
         return [s for _, s in sorted(self.entries.items()) if name is None or s.name == name]
+
+    def catalog(self) -> Sequence[Listed]:
+        return [Listed("here", s.id, s.name, s.address, s.port, s.tags) for s in self.services()]
 
     def failing(self) -> Sequence[str]:
         return sorted(self.ill & set(self.entries))

@@ -5,6 +5,7 @@ goes on with both while octod is away.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import consul
@@ -12,8 +13,10 @@ import consul
 from octo.agent import Agent
 from octo.errors import Taken
 from octo.model import Check, Service
+from octo.ports import Listed
 
 OWNER = "octo"  # the key in the meta data; its value is the instance
+BY_HAND = "octo-by-hand"
 LONGEST = 60.0  # seconds of one blocking query
 TIMEOUT = 10.0  # seconds of one check, Consul's own default
 
@@ -37,7 +40,7 @@ class ConsulRegistry:
                 address=service.address,
                 port=service.port,
                 tags=list(service.tags),
-                meta={OWNER: self._instance, **_meta(service.check)},
+                meta={OWNER: self._instance, **_meta(service)},
                 check=check,
                 replace_existing_checks=True,
             )
@@ -50,6 +53,13 @@ class ConsulRegistry:
     def services(self, name: str | None = None) -> Sequence[Service]:
         found = [_service(entry) for entry in self._all().values() if self._ours(entry)]
         return sorted((s for s in found if name is None or s.name == name), key=lambda s: s.id)
+
+    def catalog(self) -> Sequence[Listed]:
+        names, found = self._agent.ask(self._agent.api.catalog.services)[1], list[Listed]()
+        for name in names:
+            _, entries = self._agent.ask(partial(self._agent.api.catalog.service, name))
+            found += [_listed(entry) for entry in entries]
+        return sorted(found, key=lambda e: (e.node, e.id))
 
     def failing(self) -> Sequence[str]:
         ours = {id for id, entry in self._all().items() if self._ours(entry)}
@@ -84,11 +94,19 @@ def _check(service: Service) -> Mapping[str, object] | None:
     return {**asked, "name": f"{service.name} at {at}", "status": "passing"}
 
 
-def _meta(check: Check | None) -> Mapping[str, str]:
-    return {} if check is None else {"octo-check": f"{check.interval:g} {check.path}"}
+def _meta(service: Service) -> Mapping[str, str]:
+    check = {"octo-check": f"{service.check.interval:g} {service.check.path}"} if service.check else {}
+    return check | ({BY_HAND: "yes"} if service.by_hand else {})
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:
+    """Without an address of its own a service has its node's."""
+    address, tags = entry["ServiceAddress"] or entry["Address"], tuple(entry["ServiceTags"] or ())
+    return Listed(entry["Node"], entry["ServiceID"], entry["ServiceName"], address, entry["ServicePort"], tags)
 
 
 def _service(entry: Mapping[str, Any]) -> Service:
     interval, _, path = entry["Meta"].get("octo-check", "").partition(" ")
     check = Check(path, float(interval)) if interval else None
-    return Service(entry["ID"], entry["Service"], entry["Address"], entry["Port"], tuple(entry["Tags"] or ()), check)
+    known = (entry["ID"], entry["Service"], entry["Address"], entry["Port"], tuple(entry["Tags"] or ()), check)
+    return Service(*known, by_hand=BY_HAND in entry["Meta"])

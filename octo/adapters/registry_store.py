@@ -1,10 +1,11 @@
 """The Registry as documents in the Store: the embedded default, nothing else needed."""
 
+import platform
 from collections.abc import Sequence
 
 from octo import codec
 from octo.model import Service
-from octo.ports import Store
+from octo.ports import Listed, Store
 
 _PREFIX = "octo/services/"
 
@@ -22,6 +23,11 @@ class StoreRegistry:
     def services(self, name: str | None = None) -> Sequence[Service]:
         found = [codec.loads(Service, value.data) for _, value in self._store.list(_PREFIX)]
         return [s for s in found if name is None or s.name == name]
+
+    def catalog(self) -> Sequence[Listed]:
+        """There is this machine alone."""
+        node = platform.node()
+        return [Listed(node, s.id, s.name, s.address, s.port, s.tags) for s in self.services()]
 
     def failing(self) -> Sequence[str]:
         return ()  # nobody asks them

@@ -14,6 +14,7 @@ octo/live/<id>                   Live: of the release that serves what lists sho
 octo/domains/<hostname>          Domain
 octo/keys/<fingerprint>          Key
 octo/addresses/<address>         the container's name
+octo/forwarding                    which logs go elsewhere: daemon/forwarding.py
 octo/locks/<id>                  one change of an app at a time
 octo/journal/<id>, octo/services/<id>   journal.py, registry_store.py
 """
@@ -23,6 +24,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from octo import codec
 from octo.catalog.writes import (
@@ -42,6 +44,8 @@ from octo.catalog.writes import (
 from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
 from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
 from octo.ports import Store, Value, Write
+
+T = TypeVar("T")
 
 
 class Catalog:
@@ -91,9 +95,10 @@ class Catalog:
             raise Taken(f'cannot rename "{app.name}": there is an app "{name}" already') from None
         return new
 
-    def removal(self, app: App) -> Sequence[Write]:
-        """The writes that make an app never have been."""
-        prefixes = (f"{CONFIG}{app.name}/", f"octo/releases/{app.id}/", f"octo/builds/{app.id}/")
+    def removal(self, app: App, *, config: bool = True) -> Sequence[Write]:
+        """The writes that make an app never have been. config False: its config stays."""
+        prefixes = [f"octo/releases/{app.id}/", f"octo/builds/{app.id}/"]
+        prefixes += [f"{CONFIG}{app.name}/"] if config else []
         keys = [key for prefix in prefixes for key, _ in self.store.list(prefix)]
         keys += [f"octo/domains/{d.hostname}" for d in self.domains(app)]
         keys += [f"octo/{noun}/{app.id}" for noun in ("apps", "formation", "routes", "configs", "live", "ends")]
@@ -165,6 +170,16 @@ class Catalog:
             good = {key for key, _ in usable(prefix, there)}
             found += [key for key, _ in there if key.removeprefix(prefix) not in good]
         return found
+
+    def kept_config(self, name: AppName) -> Sequence[str]:
+        """All keys under a name, sub-keys too, whether there is an app of it or not."""
+        return [key for key, _ in self.store.list(f"{CONFIG}{name}/")]
+
+    def forget_config(self, name: AppName) -> int:
+        """Remove all of them; returns how many there were."""
+        keys = self.kept_config(name)
+        self.store.put_many([Write(key, None) for key in keys])
+        return len(keys)
 
     def config_writes(self, app: App, changes: Mapping[str, str | None]) -> Sequence[Write]:
         return [Write(f"{CONFIG}{app.name}/{k}", None if v is None else v.encode()) for k, v in changes.items()]
@@ -259,6 +274,15 @@ class Catalog:
 
     def remove_key(self, key: Key) -> None:
         self.store.delete(f"octo/keys/{key.fingerprint}")
+
+    # --- logs that go elsewhere ---
+
+    def forwarding(self, kind: type[T]) -> T:
+        found = self.store.get("octo/forwarding")
+        return codec.loads(kind, found.data if found else b"{}")
+
+    def save_forwarding(self, wanted: object) -> None:
+        self.store.put("octo/forwarding", codec.dumps(wanted))
 
     # --- addresses ---
 

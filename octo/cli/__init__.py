@@ -16,27 +16,32 @@ from octo.cli import (  # noqa: F401 - commands
     builds,
     child,
     config,
+    config_files,
     disk,
     domains,
+    help,
     images,
     keys,
     limits,
     logs,
     move,
+    octohost,
     ps,
     releases,
     restart,
     router,
     run,
+    services,
     stacks,
     store,
     text,
 )
+from octo.cli.goform import rewrite
 from octo.cli.session import Session
 from octo.cli.tree import app
 from octo.errors import OctoError, Usage
 
-INSTEAD = {"--version": "version", "-h": "help", "--help": "help"}
+INSTEAD = {"--version": ["version", "--short"], "-h": ["help"], "--help": ["help"]}
 
 
 @cache
@@ -56,9 +61,9 @@ def rehearse() -> None:
 
 def main(words: Sequence[str], session: Session) -> int:
     """Run one command line and return its exit code."""
-    words = [INSTEAD.get(words[0], words[0]), *words[1:]] if words else ["help"]
+    words = [*INSTEAD.get(words[0], words[:1]), *words[1:]] if words else ["help"]
     try:
-        code = tree().main(args=words, prog_name="octo", standalone_mode=False, obj=session)
+        code = tree().main(args=rewrite(words), prog_name="octo", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except OctoError as error:
         return _refused(error, words)
@@ -102,6 +107,9 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 def _usage(error: click.UsageError) -> OctoError:
     """click's sentence as one of ours."""
     name = error.ctx.info_name if error.ctx and error.ctx.parent else ""
+    if isinstance(error, click.MissingParameter) and error.ctx:
+        usage = " ".join(error.ctx.command.collect_usage_pieces(error.ctx)[1:])
+        return Usage(f'cannot run "{name}": a word is missing', hint=f"Usage: octo {name} {usage}")
     said = " ".join(error.format_message().split()).rstrip(".")
     words = f"{said[:1].lower()}{said[1:]}" if said[1:2].islower() else said
     return Usage(f'cannot run "{name or "octo"}": {words}', hint=f"See: octo help {name or ''}".rstrip())

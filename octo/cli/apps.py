@@ -2,6 +2,7 @@
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -16,11 +17,26 @@ from octo.model import app_name
 GROUP = "Apps"
 
 
+class Listing(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    NAMES = "names"
+
+
 @command("apps", GROUP)
-def every(as_: As = Format.TEXT) -> None:
+def every(
+    as_: Annotated[
+        Listing,
+        typer.Option("--format", metavar="text|json|names", help="names: one name a line.", show_default=False),
+    ] = Listing.TEXT,
+) -> None:
     """List the apps."""
+    if as_ is Listing.NAMES:
+        for app in api().get("/apps?names=1"):
+            text.line(app["name"])
+        return
     apps = api().get("/apps")
-    if as_ is Format.JSON:
+    if as_ is Listing.JSON:
         text.show_json(apps)
         return
     rows = [(a["name"], release(a), a.get("web_url")) for a in apps]
@@ -57,8 +73,11 @@ def info(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None
         {
             "name": found["name"],
             "url": found.get("web_url"),
-            "git": found.get("git_url"),
+            "domains": ", ".join(found.get("domains") or ()),
+            "containers": found.get("containers"),
+            "source": found.get("git_url"),
             "branch": _branch(found),
+            "commit": (found.get("source") or {}).get("commit"),
             "release": release(found),
             "stack": (found.get("stack") or {}).get("name"),
             "slug": text.size(found["slug_size"]) if found.get("slug_size") else "",

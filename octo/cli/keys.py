@@ -1,19 +1,14 @@
 """keys, keys:add, keys:remove."""
 
-import os
-import select
-import stat
 from typing import Annotated
 
-from octo.cli import text
+from octo.cli import incoming, text
 from octo.cli.client import url
-from octo.cli.session import api, session
+from octo.cli.session import api
 from octo.cli.tree import As, Format, command, word
-from octo.errors import OctoError
-from octo.model import shown, user_name
+from octo.model import user_name
 
 GROUP = "Keys"
-LIMIT = 64 * 1024  # bytes that are read of a key file
 
 
 @command("keys", GROUP)
@@ -42,43 +37,14 @@ def add(
     FILE must be a whole path that everybody may read; - or nothing is standard input.
     """
     user = user_name(name)
-    data = _standard_input() if file == "-" else _file(file, name)
+    hint = f"Say: octo keys:add {name} < FILE"
+    stdin = file == "-"
+    data = incoming.standard_input(prompt="Paste the public key") if stdin else incoming.file(file, hint=hint)
     added = api().post("/account/keys", {"public_key": data.decode("utf-8", "replace"), "user": user})
     if as_ is Format.JSON:
         text.show_json(added)
         return
     text.line(f"Added the key {added['fingerprint']} of {user}.")
-
-
-def _standard_input() -> bytes:
-    if os.isatty(0):
-        text.note("Paste the public key, then press Enter and Ctrl-D.")
-    data = b""
-    while len(data) <= LIMIT:
-        select.select([0], [], [])  # it may be non-blocking
-        part = os.read(0, LIMIT)
-        if not part:
-            break
-        data += part
-    return data
-
-
-def _file(path: str, name: str) -> bytes:
-    """Read what the caller could read anyway: this runs as nobody, in another folder, maybe on another machine."""
-    hint = f"Say: octo keys:add {name} < FILE"
-    if session().remote or (session().settings is None and not path.startswith("/")):
-        raise OctoError(f"cannot read {shown(path)} here: octod runs in another folder than you", hint=hint)
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise OctoError(f"cannot read {shown(path)}: it is no file", hint=hint)
-            return os.read(number, LIMIT)
-        finally:
-            os.close(number)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no path"
-        raise OctoError(f"cannot read {shown(path)}: {why}", hint=hint) from None
 
 
 @command("keys:remove", GROUP)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from octo.cli import text, words
+from octo.cli import forwarding, text, words
 from octo.cli.client import url
 from octo.cli.session import api, session
 from octo.cli.tree import App, AppWord, command
@@ -17,7 +17,7 @@ GROUP = "Processes"
 def logs(
     app_word: AppWord = None,
     app: App = "",
-    tail: Annotated[bool, typer.Option("--tail", "-t", help="Go on with what comes.")] = False,
+    tail: Annotated[bool, typer.Option("--tail", "-t", "--follow", "-f", help="Go on with what comes.")] = False,
     lines: Annotated[
         int,
         typer.Option(
@@ -29,7 +29,14 @@ def logs(
         typer.Option("--ps", "-p", metavar="TYPE[.N]", help="Of one process type or container.", show_default=False),
     ] = "",
 ) -> None:
-    """Show what an app's containers print."""
+    """Show what an app's containers print.
+
+    octohost's words send logs to REMOTE_SYSLOG_DESTINATION and REMOTE_SYSLOG_PORT of /etc/default/octohost instead:
+    octo logs octostart, octo logs octostop, octo logs start FILE NAME, octo logs stop FILE.
+    """
+    if app_word and not app and app_word[0] in forwarding.VERBS:
+        forwarding.logs(app_word)
+        return
     name = session().app(words.alone(app, app_word))
     body = {"lines": lines, "tail": tail, "dyno": process}
     opened = api().post(url("apps", name, "log-sessions"), body)

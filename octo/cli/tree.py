@@ -10,7 +10,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from octo.cli import text
+from octo.cli import plugins, text
 from octo.cli.client import Json
 from octo.cli.session import api
 from octo.errors import Usage
@@ -34,11 +34,13 @@ ALIASES = {
     "stack": "stack:list",
     "stacks": "stack:list",
     "scale": "ps:scale",
+    "stop": "ps:stop",
     "releases:rollback": "rollback",
     "builds:cache:purge": "build:cache:purge",
 }
 
-GROUPS = ("Apps", "Config", "Domains", "Processes", "Releases", "Builds", "Keys", "Server")  # as the overview has them
+# As the overview has them.
+GROUPS = ("Apps", "Config", "Domains", "Processes", "Releases", "Builds", "Keys", "Services", "Moving", "Server")
 INTRODUCTION = """octo: git push, and the code is built, runs, and is served.
 
 Usage: octo COMMAND [WORDS] [OPTIONS]
@@ -46,7 +48,7 @@ Usage: octo COMMAND [WORDS] [OPTIONS]
 """
 ENDING = """
 The app is named by -a APP, or by the first word, or by a git remote of the current folder.
-Lists and reports take --format json. More on one command: octo help COMMAND
+Lists and reports take --format json. More: octo help NOUN (as config), octo help COMMAND
 """
 
 
@@ -59,13 +61,28 @@ class Tree(TyperGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         command = self.get_command(ctx, args[0])
         if command is None:
+            code = plugins.run(ctx.obj, args) if ctx.obj else None
+            if code is not None:
+                ctx.exit(code)
             raise self.unknown(args[0])
         return command.name, command, args[1:]
 
     def unknown(self, word: str) -> Usage:
-        close = difflib.get_close_matches(word[:64], [*self.commands, *ALIASES], n=1)
+        """config-set and configset are near config:set: letters count, and what stands between them does not."""
+        known = [*self.commands, *ALIASES]
+        plain = {_letters(name): name for name in reversed(known)}
+        near = difflib.get_close_matches(_letters(word[:64]), plain, n=1)
+        close = [plain[near[0]]] if near else []
         hint = f"Did you mean {close[0]}? See: octo help" if close else "See: octo help"
         return Usage(f"cannot run {shown(word)}: octo has no such command", hint=hint)
+
+    def members(self, noun: str) -> dict[str, click.Command]:
+        """The commands NOUN and NOUN:*, by name."""
+        return {n: c for n, c in sorted(self.commands.items()) if n == noun or n.startswith(f"{noun}:")}
+
+    def shown(self) -> dict[str, click.Command]:
+        """Those that the overview and the shells' completion have."""
+        return {name: command for name, command in self.commands.items() if not command.hidden}
 
     def overview(self) -> str:
         groups: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
@@ -75,9 +92,13 @@ class Tree(TyperGroup):
                 groups[str(panel)].append((name, command.get_short_help_str(80)))
         wide = max(len(name) for lines in groups.values() for name, _ in lines)
         lines = [INTRODUCTION]
-        for group, members in groups.items():
+        for group, members in ((g, m) for g, m in groups.items() if m):
             lines += [group, *(f"  {name:<{wide}}  {what}" for name, what in members), ""]
         return "\n".join(lines).rstrip("\n") + "\n" + ENDING
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 app = typer.Typer(

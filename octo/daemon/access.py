@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from octo.catalog import Catalog
-from octo.errors import Forbidden, Unavailable
-from octo.model import App, UserName, fingerprint
+from octo.errors import Forbidden, OctoError, Unavailable
+from octo.model import App, UserName, app_name, fingerprint
 
 
 class Verb(Enum):
@@ -62,6 +62,14 @@ class Access:
             return NOBODY
         self._known[asked] = key.user
         return Actor(key.user)
+
+    def is_app(self, name: str) -> bool:
+        """Whether there is an app of that name, as far as can be told now."""
+        try:
+            self._catalog.app(app_name(name))
+        except OctoError:
+            return False
+        return True
 
     def grant(self, actor: Actor) -> str:
         """A token that stands for the actor until `revoke`; for one command."""

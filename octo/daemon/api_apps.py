@@ -1,5 +1,7 @@
 """/apps: Heroku's app resource."""
 
+from urllib.parse import urlsplit
+
 from octo.catalog.writes import Live
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource, iso
@@ -39,6 +41,9 @@ def shape(ask: Ask, app: App) -> Json:
 
 
 def every(ask: Ask) -> Json:
+    """?names=1 gives the names alone, at a small part of the cost."""
+    if ask.query.get("names"):
+        return [{"name": app.name} for app in ask.octo.catalog.apps()]
     lives = ask.octo.catalog.lives()
     return [document(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
 
@@ -47,12 +52,20 @@ def create(ask: Ask) -> Json:
     return shape(ask, ask.octo.create(app_name(ask.text("name")), ask.actor.user))
 
 
-def one(ask: Ask) -> Json:
-    return shape(ask, ask.app)
-
-
 def branches(ask: Ask) -> Json:
     return [shape(ask, app) for app in ask.octo.catalog.branch_apps(ask.app)]
+
+
+def one(ask: Ask) -> Json:
+    """With its domains, how many containers run, and where its code is (row L42)."""
+    live = ask.octo.catalog.live(ask.app)
+    running = [r for r in ask.octo.ports.runtime.list(ask.app.id) if r.state == "running"]
+    own = urlsplit(ask.octo.url(ask.app)).hostname or ""
+    return shape(ask, ask.app) | {
+        "domains": [own, *sorted(d.hostname for d in ask.octo.catalog.domains(ask.app))],
+        "containers": len(running),
+        "source": {"git_url": ask.octo.git_url(ask.app), "commit": live.commit if live else None},
+    }
 
 
 def rename(ask: Ask) -> Json:

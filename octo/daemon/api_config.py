@@ -11,16 +11,20 @@ def show(ask: Ask) -> Json:
     return ask.octo.catalog.config(ask.app)
 
 
-def change(ask: Ask) -> Json:
-    """A map; null removes the key. `?restart=0` stores it for the next release only."""
-    if not isinstance(ask.body, dict) or not all(v is None or isinstance(v, str) for v in ask.body.values()):
+def changes_of(body: Json) -> dict[str, str | None]:
+    """A map of config as it came in; null removes the key. Raises Usage."""
+    if not isinstance(body, dict) or not all(v is None or isinstance(v, str) for v in body.values()):
         raise Usage("cannot read the config: it must be a map of strings and nulls")
-    changes: dict[str, str | None] = {
-        config_key(k): None if v is None else config_value(v) for k, v in ask.body.items()
-    }
+    changes: dict[str, str | None] = {config_key(k): None if v is None else config_value(v) for k, v in body.items()}
     if changes.get("PORT"):
         port_number(str(changes["PORT"]))
     front_of({k: v for k, v in changes.items() if v})  # what could never be served is not kept for later either
+    return changes
+
+
+def change(ask: Ask) -> Json:
+    """A map; null removes the key. `?restart=0` stores it for the next release only."""
+    changes = changes_of(ask.body)
     restart = ask.query.get("restart", "1") != "0"
     if changes:
         ask.octo.changes.config(

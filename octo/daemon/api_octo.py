@@ -2,16 +2,23 @@
 
 from dataclasses import asdict
 
+from gitreceive.octo import parse_remotes
 from octo import __version__
 from octo.daemon import doctor as examining
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
+from octo.errors import Unavailable
+from octo.model import App
 
 
 def status(ask: Ask) -> Json:
-    return [
-        {"name": app.name, "status": ask.octo.status(app), "url": ask.octo.url(app)} for app in ask.octo.catalog.apps()
-    ]
+    return [_status(ask, app) for app in ask.octo.catalog.apps()]
+
+
+def _status(ask: Ask, app: App) -> Json:
+    live = ask.octo.catalog.live(app)
+    routed = live is None or live.routed
+    return {"name": app.name, "status": ask.octo.status(app), "url": ask.octo.url(app), "routed": routed}
 
 
 def doctor(ask: Ask) -> Json:
@@ -20,7 +27,24 @@ def doctor(ask: Ask) -> Json:
 
 def version(ask: Ask) -> Json:
     engine = ask.octo.engine.get("version")
-    return {"octo": __version__, "engine": engine["Version"], "api": engine["ApiVersion"]}
+    settings = ask.octo.settings
+    try:
+        store = ask.octo.store.about()
+    except Unavailable as error:
+        store = error.message
+    found = {"octo": __version__, "engine": engine["Version"], "api": engine["ApiVersion"], "store": store}
+    return found | {"consul": "consul" in (settings.store, settings.registry)}
+
+
+def source(ask: Ask) -> Json:
+    """Where this octo was fetched from, as its checkout says."""
+    folder = ask.octo.settings.share
+    try:
+        config = (folder / ".git" / "config").read_text(errors="replace")
+    except OSError:
+        config = ""
+    remotes = dict(line.split("=", 1) for line in parse_remotes(config))
+    return {"version": __version__, "folder": str(folder), "source": remotes.get("origin", "")}
 
 
 def idle(ask: Ask) -> Json:
@@ -33,5 +57,6 @@ RESOURCES = (
     Resource("GET", "/octo/status", Verb.READ, status),
     Resource("GET", "/octo/doctor", Verb.MANAGE, doctor),
     Resource("GET", "/octo/version", Verb.READ, version),
+    Resource("GET", "/octo/source", Verb.MANAGE, source),
     Resource("GET", "/octo/idle", Verb.MANAGE, idle),
 )

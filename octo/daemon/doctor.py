@@ -8,6 +8,8 @@ from pathlib import Path
 
 from octo.assembly import Octo
 from octo.errors import OctoError
+from octo.octohost import SETTINGS, settings_of
+from octo.settings import read_octohost
 
 MIN_FREE_SHARE, MIN_FREE_BYTES = 0.10, 2 * 1024**3
 
@@ -109,6 +111,27 @@ def _permissions(octo: Octo) -> Iterator[Finding]:
     yield Finding("permissions", not bad, detail, f"chmod go-rwx {' '.join(bad)}")
 
 
+def _octohost(octo: Octo) -> Iterator[Finding]:
+    """Which of octohost's own settings are in force, which are not, and why. Values may be secrets: names alone."""
+    file, path = read_octohost(octo.settings.octohost_file), octo.settings.octohost_file
+    if not path.is_file():
+        return
+    keys = {setting: key for key, setting in SETTINGS.items()}
+    offered = settings_of(file)
+    taken = [keys[s] for s, text in offered.items() if str(getattr(octo.settings, s, None)) == text]
+    left = {
+        "taken": taken,
+        "overruled or of no use": [keys[s] for s in offered if keys[s] not in taken],
+        "not run, so not taken": list(file.not_run),
+        "kept": [key for key in file.values if key not in SETTINGS and key not in file.not_run],
+        "lines that are no KEY=VALUE": [str(number) for number in file.other_lines],
+    }
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in left.items() if names)
+    lost = [key for key in file.not_run if key in SETTINGS and SETTINGS[key] not in offered]
+    hint = "Write the values that it would have into the file, or into octo.toml."
+    yield Finding("octohost's file", not lost, f"{path}: {said or 'empty'}", hint if lost else "")
+
+
 def _apps(octo: Octo) -> Iterator[Finding]:
     down = [app.name for app in octo.catalog.apps() if octo.status(app) == "DOWN"]
     yield Finding(
@@ -140,6 +163,7 @@ CHECKS = (
     _disk,
     _ports,
     _permissions,
+    _octohost,
     _apps,
     _config,
     _leftovers,

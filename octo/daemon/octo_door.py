@@ -1,9 +1,14 @@
 """The kinds "octo" (a command line) and "key" (whose is this?), as the doors ask them."""
 
+import logging
+
 from octo.daemon.access import Access, Verb, require
+from octo.daemon.audit import described
 from octo.daemon.command import Commands
 from octo.daemon.push import Call
 from octo.errors import Usage
+
+log = logging.getLogger(__name__)
 
 
 class OctoDoor:
@@ -13,6 +18,7 @@ class OctoDoor:
     def command(self, call: Call) -> str:
         """Run the words as the caller, by a token that lives as long as the command."""
         require(call.actor, Verb.READ)
+        log.info("%s runs %s", call.actor.shown, described(call.words, self._access.is_app))
         if call.streams is None:
             raise Usage("cannot run a command without its streams")
         token = self._access.grant(call.actor)

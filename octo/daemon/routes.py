@@ -20,17 +20,22 @@ from octo.daemon import (
     api_apps,
     api_builds,
     api_config,
+    api_config_all,
     api_disk,
     api_domains,
+    api_forwarding,
     api_images,
     api_imports,
     api_keys,
     api_limits,
     api_octo,
+    api_octohost,
+    api_plugins,
     api_ps,
     api_rebuild,
     api_releases,
     api_router,
+    api_services,
     api_stacks,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
@@ -44,6 +49,7 @@ log = logging.getLogger(__name__)
 TABLE: tuple[Resource, ...] = (
     *api_apps.RESOURCES,
     *api_config.RESOURCES,
+    *api_config_all.RESOURCES,
     *api_domains.RESOURCES,
     *api_keys.RESOURCES,
     *api_ps.RESOURCES,
@@ -57,6 +63,10 @@ TABLE: tuple[Resource, ...] = (
     *api_octo.RESOURCES,
     *api_rebuild.RESOURCES,
     *api_imports.RESOURCES,
+    *api_services.RESOURCES,
+    *api_forwarding.RESOURCES,
+    *api_octohost.RESOURCES,
+    *api_plugins.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes
 STREAM = "application/x-ndjson"

@@ -8,6 +8,7 @@ import pwd
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,8 +18,10 @@ from octo.daemon.access import Access
 from octo.daemon.attach import Attach
 from octo.daemon.command import Commands
 from octo.daemon.director import Director
+from octo.daemon.forwarding import Forwarder
 from octo.daemon.importing import Importer
 from octo.daemon.octo_door import OctoDoor
+from octo.daemon.plugins import Plugins
 from octo.daemon.push import Door, GitDoor, by_key, operator
 from octo.daemon.rebuild import Rebuilder
 from octo.daemon.routes import application
@@ -85,8 +88,9 @@ class Server:
         octo, settings = self._octo, self._settings
         attach = Attach(octo.oneoff)
         director = self._director(loop)
-        extra = {"attach": attach, "logs": {}, "rebuild": Rebuilder(octo.receiver, director.open)}
-        extra["import"] = Importer(octo, director)
+        plugins, forwarder = Plugins(settings), Forwarder(settings, octo.ports.runtime, octo.catalog)
+        extra = {"attach": attach, "logs": {}, "plugins": plugins, "forwarder": forwarder}
+        extra |= {"rebuild": Rebuilder(octo.receiver, director.open), "import": Importer(octo, director)}
         app = application(octo, self._access, extra)
         api = await http.serve(app, settings.api_socket, mode=0o660, group=settings.command_uid, admit=lambda _: True)
         commands = OctoDoor(self._access, self._commands)
@@ -99,7 +103,7 @@ class Server:
         self._commands.start()
         doors = Door({"git": git.serve, "octo": commands.command, "key": commands.key}, by_key(self._access))
         local = Door({"git": git.serve, "octo": commands.command}, operator)
-        runs = Door({"attach": attach.serve}, operator)
+        runs = Door({"attach": attach.serve, "plugin": plugins.serve}, operator)
         doors.listen(settings.door_socket, group=_group(settings.git_user))
         local.listen(settings.command_socket, group=0)
         runs.listen(settings.run / "attach.sock", group=settings.command_uid)
@@ -114,12 +118,21 @@ class Server:
         self._ssh.start()
         octo.ssh_listening = self._ssh.listening
         self._doors = [doors, local, runs]
-        threading.Thread(target=self._rounds, daemon=True, name="rounds").start()
-        follow = partial(octo.health.follow, self._route_anew, self._over.wait)
-        threading.Thread(target=follow, daemon=True, name="services").start()
-        if settings.config_watch:
-            threading.Thread(target=octo.foreign.follow, args=[self._over.wait], daemon=True, name="config").start()
+        self._follow(forwarder)
         return api
+
+    def _follow(self, forwarder: Forwarder) -> None:
+        """The threads that look after what changes by itself, each until octod ends."""
+        octo, wait = self._octo, self._over.wait
+        lives: dict[str, Callable[[], object]] = {
+            "rounds": self._rounds,
+            "services": partial(octo.health.follow, self._route_anew, wait),
+            "forwarding": partial(forwarder.follow, wait),
+        }
+        if self._settings.config_watch:
+            lives["config"] = partial(octo.foreign.follow, wait)
+        for name, life in lives.items():
+            threading.Thread(target=life, daemon=True, name=name).start()
 
     def _director(self, loop: asyncio.AbstractEventLoop) -> Director:
         octo, settings = self._octo, self._settings

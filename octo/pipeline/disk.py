@@ -85,6 +85,10 @@ class Pruner:
     def __init__(self, ports: Ports, catalog: Catalog, disks: Disks, instance: str) -> None:
         self._ports, self._catalog, self._disks, self._instance = ports, catalog, disks, instance
 
+    def tags(self) -> Sequence[str]:
+        """Names of this octo's images of apps."""
+        return sorted(tag for tag in self._disks.tags() if tag.startswith(f"{self._instance}/"))
+
     def sweep(self) -> Sequence[str]:
         """Remove what a crash, or an app that was destroyed, has left; returns the names."""
         names, tags = self._ports.blobs.list(""), self._disks.tags()

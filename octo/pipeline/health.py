@@ -31,6 +31,10 @@ class Health:
         """
         return tuple(a for a in addresses if a not in self._failing) or addresses
 
+    def fails(self, addresses: Collection[str]) -> bool:
+        """Whether none of them passes, as was last heard."""
+        return bool(addresses) and all(a in self._failing for a in addresses)
+
     def look(self) -> bool:
         """Ask the registry; whether anything is different now. Raises Unavailable."""
         ill = set(self._registry.failing())
@@ -62,7 +66,7 @@ class Services:
 
     def mend(self) -> None:
         """The order of looking matters: what a deploy that begins meanwhile registers is not in `known`."""
-        known = {service.id: service for service in self._ports.registry.services()}
+        known = {s.id: s for s in self._ports.registry.services() if not s.by_hand}
         if self._journal.all():
             return
         running = self._ports.runtime.list()

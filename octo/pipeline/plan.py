@@ -31,6 +31,7 @@ class Deploy:
     stop: bool = False  # the app is stopped afterwards
     reason: str = ""  # why it is being undone
     domains: tuple[Hostname, ...] | None = None  # of the push's CNAME file; None: this is no push, and they stay
+    keep_config: bool = False  # of a removal: the config stays
 
     @property
     def after(self) -> tuple[Slot, ...]:

@@ -20,14 +20,16 @@ class Removal:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
         self._instance, self._budgets = instance, budgets
 
-    def remove(self, app: App) -> None:
+    def remove(self, app: App, *, keep_config: bool = False) -> None:
         """Forget it, then remove it. Its lock is the caller's; once forgotten, a crash goes on to the end."""
         slots = tuple(
             Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
         )
         release = Release(app.id, 0, "", self._ports.clock.now())
         procedure = self.procedure()
-        entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
+        entry = self._journal.begin(
+            procedure, Deploy(app, release, fresh=False, want={}, retire=slots, keep_config=keep_config)
+        )
         self._journal.finish(procedure, entry)
 
     def procedure(self) -> Procedure[Deploy]:
@@ -44,7 +46,7 @@ class Removal:
 
     def _forgetting(self, deploy: Deploy) -> Sequence[Write]:
         doomed = [ending_write(each, 0.0) for each in self._catalog.branch_apps(deploy.app)]
-        return [*self._catalog.removal(deploy.app), *doomed]
+        return [*self._catalog.removal(deploy.app, config=not deploy.keep_config), *doomed]
 
     def _unroute(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)

@@ -116,6 +116,15 @@ class Changes:
         console.result(f"{_describe(changes)}: v{done.version} is live.")
         return done
 
+    def reload(self, app: App, *, user: UserName | None, console: Console) -> Release:
+        """A release with the config as it is in the store, whoever wrote it there; a stopped app starts with it."""
+        with self.alone(app, f"a reload by {user or 'the operator'}", _waiting(console)) as app:
+            release = self._next(app, self._live(app), self._catalog.config(app), "Reload of the config", user)
+            want = self._want(app, release, stopped=False)
+            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want), console).release
+            console.result(f"Reloaded {app.name}: v{done.version} is live.")
+            return done
+
     def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
         """A new release with the image, processes and config of an old one. None: of the one before."""
         with self.alone(app, f"a rollback by {user or 'the operator'}", _waiting(console)) as app:
@@ -202,16 +211,18 @@ class Changes:
             self._routing.refresh()
             return renamed
 
-    def destroy(self, app: App, *, user: UserName | None) -> None:
+    def destroy(self, app: App, *, user: UserName | None, keep_config: bool = False) -> None:
         """Forget the app and those of its branches, then remove all that belonged to them.
 
         Once forgotten, a crash goes on to the end: the branches' apps have got an end with the same write.
+        keep_config: the app's own stays, for an app that will have the name.
         """
         holder = f"a destroy by {user or 'the operator'}"
         with ExitStack() as held:
             app = held.enter_context(self.alone(app, holder, lambda _: None))
             own = [held.enter_context(self.alone(a, holder, lambda _: None)) for a in self._catalog.branch_apps(app)]
-            for each in (app, *own):
+            self._removal.remove(app, keep_config=keep_config)
+            for each in own:
                 self.remove(each)
 
     def remove(self, app: App) -> None:

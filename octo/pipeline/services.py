@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 
 from octo.errors import Usage
-from octo.model import App, Check, Service, Slot
+from octo.model import App, Check, Service, Slot, shown
 
 WEB = "http"  # the tag whose services are asked by default, as octohost had it
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _LEAST, _MOST = 1, 3600  # seconds
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # octohost's app_redis too
+_TAG = re.compile(r"[!-+\--~]{1,128}")
 
 
 def service_id(app: App, slot: Slot) -> str:
@@ -22,6 +25,25 @@ def service_of(app: App, slot: Slot, config: Mapping[str, str]) -> Service:
     tags = tuple(dict.fromkeys(tag for tag in (*given, f"v{slot.release}") if tag))
     check = check_of(config) if WEB in tags or config.get("CUSTOM_CHECK") else None
     return Service(service_id(app, slot), app.name, slot.address, slot.port, tags, check)
+
+
+def by_hand(name: str, address: str, port: int, tags: str, config: Mapping[str, str]) -> Service:
+    """A service that somebody set (row L23), for what octo does not run. tags: a list with commas; "" is http.
+
+    config: of the app of that name, for its check. Raises Usage.
+    """
+    if not _NAME.fullmatch(name):
+        hint = "Use lower-case letters, digits, dashes and underscores, a letter first."
+        raise Usage(f"cannot use {shown(name)} as the name of a service", hint=hint)
+    try:
+        at = str(IPv4Address(address))
+    except ValueError:
+        raise Usage(f"cannot use {shown(address)} as the address of a service", hint="Give it as 10.0.0.5.") from None
+    words = tuple(dict.fromkeys(word.strip() for word in (tags or WEB).split(",") if word.strip()))
+    if not all(_TAG.fullmatch(word) for word in words):
+        raise Usage(f"cannot use {shown(tags)} as tags", hint="Give them as http,blue.")
+    check = check_of(config) if WEB in words else None
+    return Service(f"{name}-{at}-{port}", name, at, port, words, check, by_hand=True)
 
 
 def check_of(config: Mapping[str, str]) -> Check:

@@ -79,7 +79,7 @@ def test_the_warm_process_is_started_again_when_it_has_died(octo: Octo) -> None:
     first = octo.commands.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    assert octo("version").out == "octo 0.1.0\nengine 20.10.24\n"
+    assert octo("--version").out == "octo 0.1.0\nengine 20.10.24\n"
     assert octo.commands.pid != first
 
 

@@ -111,7 +111,8 @@ def in_place(home: Path, *words: str, ssh: int = 2222, http: int = 8080) -> Said
 
 
 def test_help_and_version_work_without_octod(tmp_path: Path) -> None:
-    assert in_place(tmp_path, "version") == Said(0, "octo 0.1.0\n", "")
+    assert in_place(tmp_path, "--version") == Said(0, "octo 0.1.0\n", "")
+    assert in_place(tmp_path, "version").out.startswith("==== octo version ====\nocto 0.1.0\n")
     assert "config:set" in in_place(tmp_path, "help").out
     assert in_place(tmp_path, "apps").err.startswith(" !     cannot reach octod: nobody answers at")
 

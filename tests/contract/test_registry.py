@@ -44,12 +44,29 @@ def test_a_registered_service_is_listed_under_its_exact_name(registry: Registry)
         Service(WEB.id, WEB.name, WEB.address, WEB.port, ("http", "v4"), WEB.check),
         Service(WEB.id, WEB.name, WEB.address, WEB.port, (), Check("", 5)),
         Service(WEB.id, WEB.name, WEB.address, WEB.port),
+        Service(WEB.id, WEB.name, WEB.address, WEB.port, by_hand=True),
     ],
 )
 def test_the_same_id_replaces(registry: Registry, changed: Service) -> None:
     registry.register(WEB)
     registry.register(changed)
     assert list(registry.services()) == [changed]
+
+
+@pytest.mark.row("L26")
+def test_the_catalog_has_every_service_under_the_machine_that_knows_it(registry: Registry) -> None:
+    registry.register(WEB)
+    registry.register(OTHER)
+    found = {entry.id: entry for entry in registry.catalog()}
+    for service in (WEB, OTHER):
+        entry = found[service.id]
+        assert (entry.name, entry.address, entry.port, entry.tags) == (
+            service.name,
+            service.address,
+            service.port,
+            service.tags,
+        )
+    assert len({found[s.id].node for s in (WEB, OTHER)} - {""}) == 1
 
 
 def test_deregistering_twice_is_no_error(registry: Registry) -> None:

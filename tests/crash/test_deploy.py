@@ -81,6 +81,15 @@ def destroy(world: World) -> None:
     world.changes.destroy(world.there(), user=None)
 
 
+def reload(world: World) -> None:
+    world.changes.reload(world.there(), user=None, console=Silent())
+
+
+def remove(world: World) -> None:
+    """The config stays, whenever it was killed: until the removal has ended, by its journal entry alone."""
+    world.changes.destroy(world.there(), user=None, keep_config=True)
+
+
 SCENARIOS = {
     "first push": (fresh, push),
     "second push": (served, push),
@@ -96,6 +105,8 @@ SCENARIOS = {
     "stop": (scaled, stop),
     "start": (stopped, start),
     "destroy": (twice, destroy),
+    "reload": (served, reload),
+    "remove": (served, remove),
 }
 
 

@@ -33,7 +33,7 @@ def test_a_destroyed_app_leaves_nothing_and_its_name_can_be_taken_again(host: Ho
     host.octo("config:set", app, "SECRET=1", "--no-restart")
     told = host.json("apps:info", app)
     assert (told["name"], told["release"]) == (app, {"version": 1})
-    assert f"url:      http://{app}.localhost:{host.http_port}\n" in host.octo("info", app)
+    assert f"url:        http://{app}.localhost:{host.http_port}\n" in host.octo("info", app)
     assert len(traces(host, told["id"], app)) >= 5
     for words in ([], ["--confirm", app + "x"]):
         assert f"--confirm {app}" in host.octo("apps:destroy", app, *words, code=2)
@@ -115,6 +115,7 @@ def fingerprint(key: Path) -> str:
     return subprocess.run(["ssh-keygen", "-lf", str(key)], capture_output=True, text=True, check=True).stdout.split()[1]
 
 
+@pytest.mark.row("L42")
 @pytest.mark.row("A2")
 def test_a_key_lets_in_from_its_adding_to_its_removal(host: Host, app: str) -> None:
     key = host.new_key(app)
@@ -207,5 +208,6 @@ def test_status_doctor_and_version_of_a_sound_server(host: Host, app: str) -> No
     assert all(line.startswith("ok   ") for line in host.octo("doctor").splitlines())
     assert all(check["ok"] for check in host.json("doctor"))
     assert host.json("version")["octo"] in host.octo("version")
-    assert {"name": app, "status": "STOPPED", "url": f"http://{app}.localhost:{host.http_port}"} in host.json("status")
+    told = {"name": app, "status": "STOPPED", "url": f"http://{app}.localhost:{host.http_port}", "routed": True}
+    assert told in host.json("status")
     host.octo("apps:destroy", app, "--confirm", app)

@@ -65,7 +65,7 @@ def test_config_is_read_back_as_it_is(host: Host, app: str) -> None:
     assert {key: read[key] for key in VALUES} == VALUES
     assert json.loads(host.octo("config:export", app, "--format", "json")) == VALUES == host.json("config", app)
     assert "LINES" in host.octo("config:export", app, "--format", "env", code=1)
-    listed = host.octo("config", app).splitlines()
+    listed = host.octo("config", "-a", app).splitlines()
     assert len(listed) == len(VALUES) and "COLON:   " + VALUES["COLON"] in listed
     host.octo("apps:destroy", app, "--confirm", app)
 

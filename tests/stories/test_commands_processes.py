@@ -91,6 +91,7 @@ def opened(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@pytest.mark.row("L42")
 @pytest.mark.parametrize("by_ssh", [False, True], ids=["octo", "ssh"])
 def test_logs_are_cut_chosen_and_followed_until_the_reader_hangs_up(
     host: Host, app: str, repository: Make, by_ssh: bool
@@ -108,7 +109,7 @@ def test_logs_are_cut_chosen_and_followed_until_the_reader_hangs_up(
     for number in ("-1", "x", "10001"):
         host.octo("logs", app, "-n", number, code=2)
     assert "printed nothing" in host.octo("logs", app, "-p", "nosuch")
-    with started(host, "logs", "-a", app, "-t", "-n", "1", "-p", "web", by_ssh=by_ssh) as reader:
+    with started(host, "logs", "-a", app, "-f", "-n", "1", "-p", "web", by_ssh=by_ssh) as reader:
         assert reader.stdout
         assert b"/second" in reader.stdout.readline()
         host.get(app, "/third")
@@ -136,6 +137,7 @@ def within_turns(holds: Callable[[], bool]) -> bool:
     return any(holds() or select.select([], [], [], 0.05)[0] for _ in range(20 * SOON))
 
 
+@pytest.mark.row("L42")
 @pytest.mark.row("I9")
 def test_run_has_the_apps_code_config_and_the_callers_streams(host: Host, app: str, repository: Make) -> None:
     host.octo("apps:create", app)

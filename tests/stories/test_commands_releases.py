@@ -33,6 +33,7 @@ def releases(host: Host, app: str) -> list[tuple[int, str, bool]]:
     return [(r["version"], r["status"], r["current"]) for r in host.json("releases", app)]
 
 
+@pytest.mark.row("L42")
 @pytest.mark.row("I10")
 def test_a_rollback_restores_code_and_config_as_a_new_release(host: Host, app: str, clone: Repository) -> None:
     assert host.get(app) == (200, "two v3 b")
@@ -66,6 +67,8 @@ def test_a_rollback_restores_code_and_config_as_a_new_release(host: Host, app: s
     host.octo("releases:info", app, "v99", code=1)
 
 
+@pytest.mark.row("G11")
+@pytest.mark.row("L42")
 def test_builds_are_listed_shown_and_their_output_kept(host: Host, app: str, clone: Repository) -> None:
     clone.commit(apps.failing("RUN echo about to fail && exit 7"))
     clone.push(code=1)

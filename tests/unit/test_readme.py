@@ -50,7 +50,7 @@ def test_octo_understands_what_a_reader_types(line: str) -> None:
     read(line)
 
 
-@pytest.mark.parametrize("line", ["config:put A=1", "logs --follow", "releases --format yaml", "keys:add"])
+@pytest.mark.parametrize("line", ["config:put A=1", "logs --forever", "releases --format yaml", "keys:add"])
 def test_a_line_that_is_not_so_is_noticed(line: str) -> None:
     with pytest.raises((click.UsageError, OctoError)):
         read(line)

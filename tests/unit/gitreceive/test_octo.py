@@ -73,6 +73,41 @@ def test_arguments_streams_and_exit_code_go_through(tmp_path: Path) -> None:
     assert (fields["term"], fields["tty"], fields["columns"], fields["remotes"]) == ("vt100", "0", "", "")
 
 
+def echo(_sock: socket.socket, descriptors: list[int]) -> bytes:
+    os.write(descriptors[1], os.read(descriptors[0], 1000))
+    return b"exit 0\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sent", "said"),
+    [
+        (["config:options", "shop", "Dockerfile"], ["config:options", "shop", "-"], "FROM here"),
+        (["config:check", "shop", "ADD_NAME", "./Dockerfile"], ["config:check", "shop", "ADD_NAME", "-"], "FROM here"),
+        (["config:import", "-a", "shop", "Dockerfile"], ["config:import", "-a", "shop", "-"], "FROM here"),
+        (
+            ["keys:add", "--format", "json", "ann", "Dockerfile"],
+            ["keys:add", "--format", "json", "ann", "-"],
+            "FROM here",
+        ),
+        (["config:options", "shop", "nosuch"], ["config:options", "shop", "nosuch"], ""),
+        (["config:options", "shop", "."], ["config:options", "shop", "."], ""),
+        (["config:options", "shop", "-"], ["config:options", "shop", "-"], ""),
+        (["config:options"], ["config:options"], ""),
+        (["run", "cat", "Dockerfile"], ["run", "cat", "Dockerfile"], ""),
+    ],
+)
+def test_a_file_among_the_words_is_read_on_the_callers_side(
+    tmp_path: Path, words: list[str], sent: list[str], said: str
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM here")
+    with octod(tmp_path / "octo.sock", echo) as messages:
+        environment = {"PATH": os.environ["PATH"], "OCTO_SOCKET": str(tmp_path / "octo.sock")}
+        done = subprocess.run(
+            [PROGRAM, *words], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    assert (done.returncode, done.stdout.decode(), messages[0][2]) == (0, said, sent)
+
+
 def test_the_socket_is_found_above_the_current_folder(tmp_path: Path) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)

@@ -147,7 +147,7 @@ class _Handler(Answers):
             case ("octo", "router"):
                 self.json({"apps": len(state.config), "faults": state.faults})
             case ("octo", "version"):
-                self.json({"octo": "0.1.0", "engine": "20.10.24"})
+                self.json({"octo": "0.1.0", "engine": "20.10.24", "store": "SQLite at /x", "consul": False})
             case _:
                 raise Refused(404, "not_found", "cannot find that resource")
 
