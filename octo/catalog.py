@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from octo import codec
 from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
 from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
-from octo.ports import Store, Write
+from octo.ports import Store, Stream, Write
 
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
@@ -37,6 +37,7 @@ class Targets:
     release: int
     routed: bool = True
     addresses: tuple[str, ...] = ()  # "address:port"
+    streams: tuple[Stream, ...] = ()  # its ports of the host, those without containers too
 
 
 class Catalog:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from octo.adapters.router_nginx.render import check
 from octo.errors import RouterFailed
-from octo.ports import Route, Tally
+from octo.ports import Route, Stream, Tally
 
 
 class FakeRouter:
@@ -16,6 +16,7 @@ class FakeRouter:
         self.fail_next: str | None = None  # the words with which the next apply fails
         self.open: dict[str, int] = {}  # "address:port" -> connections
         self.tallies: dict[str, Tally] = {}  # App.id -> what tally() answers
+        self.foreign: dict[int, str] = {}  # port -> who has it, in words
         self.wrong: list[str] = []  # what problems() says beside the router not running
 
     @property
@@ -43,6 +44,9 @@ class FakeRouter:
 
     def connections(self, targets: Iterable[str]) -> int:
         return sum(self.open.get(target, 0) for target in set(targets))
+
+    def taken(self, streams: Iterable[Stream]) -> str:
+        return next((self.foreign[s.port] for s in streams if s.port in self.foreign), "")
 
     def mark(self) -> int:
         return 0

@@ -3,6 +3,7 @@
 render.py   the table of routes -> configuration files; every value passes a filter that raises
 trees.py    the files on disk: one folder per generation, `current` points to the one that serves
 master.py   the nginx process: start, adopt, test, reload, stop, ask its workers
+hostports.py  TCP ports of the host that lead to apps: those that can be served
 sockets.py  what the kernel knows of connections and listeners
 logs.py     the access log counted and kept small, the error log quoted
 router.py   the port itself: test, swap, reload, prove, put back

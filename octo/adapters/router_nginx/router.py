@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from octo.adapters.router_nginx import sockets
+from octo.adapters.router_nginx.hostports import HostPorts
 from octo.adapters.router_nginx.logs import LIMIT, Logs
 from octo.adapters.router_nginx.master import Master, wait_until
 from octo.adapters.router_nginx.render import Frame, Renderer
 from octo.adapters.router_nginx.trees import MARKER, Tree, Trees
 from octo.errors import RouterFailed
-from octo.ports import Route, Tally
+from octo.ports import Route, Stream, Tally
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class NginxRouter:
         self._trees = Trees(prefix)
         self._master = Master(prefix, port=port, user=user)
         self._logs = Logs(prefix, limit=log_limit)
+        self._ports = HostPorts(self._master, user)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._workers = os.cpu_count() or 1
         frame = Frame(
@@ -62,6 +64,7 @@ class NginxRouter:
             socket=self._master.socket,
             open_files=files if files > 0 else 1 << 20,
             workers=self._workers,
+            stream_module=lambda: self._ports.module() or "",
         )
         self._renderer = Renderer(templates, frame)
         self._turn = threading.Lock()  # held by the one call that reloads
@@ -80,7 +83,7 @@ class NginxRouter:
         except OSError as error:
             raise RouterFailed(f'cannot make the router\'s folder "{self._prefix}": {error.strerror}') from None
         try:
-            self._offer(self._renderer.table(self._trees.last_routes()))
+            self._offer(self._renderer.table(self._ports.servable(self._trees.last_routes())))
         except RouterFailed as error:  # an older octo's table; the right one follows with the next apply
             log.warning("nginx starts with an empty table: %s", error)
             self._offer(self._renderer.table(()))
@@ -92,8 +95,11 @@ class NginxRouter:
 
     def apply(self, routes: Sequence[Route]) -> bool:
         """Serve this table and no other. Calls that wait for one another share a reload: the newest table's."""
-        files = self._renderer.table(routes)
+        files = self._renderer.table(self._ports.servable(routes))
         return self._take_turn(self._offer(files), files)
+
+    def taken(self, streams: Iterable[Stream]) -> str:
+        return self._ports.taken(streams)
 
     def connections(self, targets: Iterable[str]) -> int:
         """Open connections to these targets, and clients of old workers that may still ask for one.
@@ -233,8 +239,9 @@ class NginxRouter:
         """Clients of an old worker that have no connection to an app and are not being sent an answer."""
         held = sockets.socket_inodes(worker)
         here = [s for s in mine if s.inode in held and s.state == sockets.ESTABLISHED]
+        streaming = sum(s.local_port in self._ports.seen for s in here)  # each has one to a container beside
         clients = [s for s in here if s.local_port == self._port]
-        busy = len(here) - len(clients) + sum(s.queued > 0 for s in clients)
+        busy = len(here) - len(clients) - 2 * streaming + sum(s.queued > 0 for s in clients)
         return max(0, len(clients) - busy)
 
     def _process_problems(self) -> Sequence[str]:
@@ -248,6 +255,7 @@ class NginxRouter:
             found.append("nginx serves another table than the last one that was applied")
         if found and (holder := sockets.holder(self._port, self._user)):
             found.append(f"port {self._port} is taken by {holder}")
+        found += self._ports.problems
         return [*found, *(f"nginx says: {line}" for line in self._logs.serious()[-3:])]
 
     def _folder_problems(self) -> Sequence[str]:
