@@ -59,3 +59,8 @@ def url_of(settings: Settings) -> Callable[[App], str]:
     """Where an app is served, for people."""
     port = "" if settings.http_port == 80 else f":{settings.http_port}"
     return lambda app: f"http://{app.name}.{settings.domain_suffix}{port}"
+
+
+def reserved(settings: Settings) -> Mapping[int, str]:
+    """octo's own ports, which no app can have."""
+    return {settings.ssh_port: "pushes by SSH", settings.http_port: "all websites"}

@@ -23,7 +23,7 @@ from octo.buildengine.engine import BuildEngine
 from octo.catalog import CONFIG, DOCUMENTS, Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import budgets, push_limits, rules, url_of
+from octo.figures import budgets, push_limits, reserved, rules, url_of
 from octo.journal import Journal
 from octo.net.buildnet import BuildNetwork
 from octo.pipeline.account import Account
@@ -33,6 +33,7 @@ from octo.pipeline.build import Builds
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
 from octo.pipeline.health import Health
+from octo.pipeline.permits import Permits
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
@@ -68,15 +69,15 @@ def build(settings: Settings) -> Octo:
     catalog, journal = Catalog(store), Journal(store)
     health = Health(registry)
     routing = Routing(catalog, ports.router, settings.domain_suffix, health.well)
-    name, spans = settings.instance, budgets(settings)
-    deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
-    wait = settings.push_wait
+    name, spans, wait = settings.instance, budgets(settings), settings.push_wait
+    permits = Permits(ports, catalog, reserved(settings))
+    deployer = Deployer(ports, catalog, routing, journal, permits, instance=name, budgets=spans, later=background)
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
     limits = push_limits(settings)
     account, guard, pruner = _disk(settings, engine, ports, catalog)
     submodules = Submodules(ports.sandbox, catalog, limits)
     admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
-    builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
+    builds = Builds(ports, catalog, rules(settings), render, admission, submodules, guard, permits)
     receiver = Receiver(
         ports,
         catalog,
@@ -92,7 +93,7 @@ def build(settings: Settings) -> Octo:
         guard,
         mounted=settings.repositories == "mount",
     )
-    oneoff = OneOff(ports.runtime, catalog, name)
+    oneoff = OneOff(ports.runtime, catalog, name, deployer.outfitter)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
     reconciler = Reconciler(ports, catalog, routing, journal, deployer, procedures, instance=name)
     parts = (catalog, journal, routing, deployer, changes, builds, receiver, oneoff, reconciler, background)
@@ -198,7 +199,9 @@ def adapters(
         sandbox=_sandbox(settings, engine, stacks, background, machine),
         builder=_builder(settings, engine, stacks, machine),
         stacks=stacks,
-        runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),
+        runtime=DockerRuntime(
+            engine, instance=settings.instance, subnet=settings.subnet, link_network=settings.link_network
+        ),
         probe=HttpProbe(timeout=5.0),
         router=NginxRouter(
             home / "nginx",

@@ -12,6 +12,7 @@ import typer.main
 
 from octo.cli import (  # noqa: F401 - commands
     admin,
+    allowances,
     apps,
     builds,
     child,
@@ -27,6 +28,7 @@ from octo.cli import (  # noqa: F401 - commands
     stacks,
     store,
     text,
+    volumes,
 )
 from octo.cli.session import Session
 from octo.cli.tree import app

@@ -56,9 +56,10 @@ def rename(ask: Ask) -> Json:
 
 
 def destroy(ask: Ask) -> Json:
-    gone = shape(ask, ask.app)
-    ask.octo.changes.destroy(ask.app, user=ask.actor.user)
-    return gone
+    """`?volumes=1` removes its volumes too; else `volumes_kept` says which paths stay."""
+    gone, volumes = shape(ask, ask.app), ask.query.get("volumes") == "1"
+    ask.octo.changes.destroy(ask.app, user=ask.actor.user, volumes=volumes)
+    return gone | {"volumes_kept": [v.path for v in ask.octo.ports.runtime.volumes(ask.app.name)]}
 
 
 RESOURCES = (

@@ -3,7 +3,8 @@
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import Usage
-from octo.model import config_key, config_value, port_number
+from octo.model import config_key, config_value
+from octo.pipeline.steering import check
 
 
 def show(ask: Ask) -> Json:
@@ -17,8 +18,7 @@ def change(ask: Ask) -> Json:
     changes: dict[str, str | None] = {
         config_key(k): None if v is None else config_value(v) for k, v in ask.body.items()
     }
-    if changes.get("PORT"):
-        port_number(str(changes["PORT"]))
+    check({key: value for key, value in changes.items() if value is not None})
     restart = ask.query.get("restart", "1") != "0"
     if changes:
         ask.octo.changes.config(ask.app, changes, user=ask.actor.user, console=ask.console, restart=restart)

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from octo.assembly import Octo
 from octo.daemon import (
+    api_allowances,
     api_apps,
     api_builds,
     api_config,
@@ -28,6 +29,7 @@ from octo.daemon import (
     api_ps,
     api_releases,
     api_stacks,
+    api_volumes,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
 from octo.daemon.api import Ask, Download, Json, Resource
@@ -48,6 +50,8 @@ TABLE: tuple[Resource, ...] = (
     *api_limits.RESOURCES,
     *api_disk.RESOURCES,
     *api_stacks.RESOURCES,
+    *api_allowances.RESOURCES,
+    *api_volumes.RESOURCES,
     *api_octo.RESOURCES,
 )
 MAX_BODY = 8 * 1024 * 1024  # bytes

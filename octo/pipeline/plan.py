@@ -9,7 +9,7 @@ from octo.model import App, Build, Release, ReleaseStatus, Slot, port_number
 from octo.ports import Running
 
 DEFAULT_PORT = 5000
-ONE_OFF = frozenset({"run", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
+ONE_OFF = frozenset({"run", "data", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Deploy:
     took: Mapping[str, float] = field(default_factory=dict)  # seconds per step
     stop: bool = False  # the app is stopped afterwards
     reason: str = ""  # why it is being undone
+    volumes: bool = False  # of a removal: those of the app go too
 
     @property
     def after(self) -> tuple[Slot, ...]:

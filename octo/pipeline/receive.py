@@ -10,12 +10,14 @@ from octo.catalog import Catalog
 from octo.errors import Cancelled, Forbidden, Locked, Unavailable, Usage
 from octo.formation import wanted
 from octo.model import App, Build, Release, UserName
+from octo.options import DATA, is_data
 from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard
 from octo.pipeline.plan import Deploy, port_of
 from octo.pipeline.routing import Routing
+from octo.pipeline.steering import formation, steered
 from octo.ports import Console, Limits, Ports, SandboxSpec, Streams, Strike
 from octo.specs import MB
 
@@ -182,9 +184,11 @@ class Receiver:
         push.phase = Phase.DEPLOYING
         mark = self.ports.router.mark()
         release = self._release(push, push.build)
-        want = wanted(release.processes, self.catalog.scale(push.app))
+        scale = formation(self.catalog, push.app, release)
+        want = wanted(release.processes, scale)
         proposed = self._proposed(push.app, push.build)
-        done = self.deployer.deploy(Deploy(push.app, release, fresh=True, want=want, config=proposed), console)
+        deploy = Deploy(push.app, release, fresh=True, want=want, config=proposed, scale=scale)
+        done = self.deployer.deploy(deploy, console)
         self._tell(push.app, done, mark, console)
 
     def already_live(self, push: Push, commit: str) -> Release | None:
@@ -200,7 +204,7 @@ class Receiver:
     def _release(self, push: Push, build: Build) -> Release:
         config = {**self._proposed(push.app, build), **self.catalog.config(push.app)}
         port, routed = port_of(config, build.ports)
-        return Release(
+        release = Release(
             push.app.id,
             0,
             build.image,
@@ -214,6 +218,7 @@ class Receiver:
             port,
             routed,
         )
+        return steered(release, push.app.name, build.options, tags=build.tags, volumes=build.volumes)
 
     def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
         release = done.release
@@ -223,11 +228,17 @@ class Receiver:
         if release.routed:
             console.detail(f"{self.url(app)} deployed to octo")
             console.result(f"Your site is available at: {self.url(app)}")
-        else:
+            return
+        if is_data(app.name):
+            console.detail(f"Its volumes are kept, for {app.name.removesuffix(DATA)}: {', '.join(release.volumes)}")
+        if release.options.no_http_proxy or release.config.get("NO_HTTP_PROXY"):
+            console.result("Your container isn't available from the web because you set NO_HTTP_PROXY.")
+            return
+        if not is_data(app.name):
             console.detail(
                 "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
             )
-            console.result("Your container isn't available from the web.")
+        console.result("Your container isn't available from the web.")
 
 
 def _struck(strike: Strike, limits: Limits) -> Unavailable:

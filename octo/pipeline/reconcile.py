@@ -51,6 +51,7 @@ class Reconciler:
         self._sweep(at_start=True)
         self._free_addresses()
         self.heal()
+        self._mend_links()
         self._mend_services()
         self._refresh()
 
@@ -63,6 +64,7 @@ class Reconciler:
         self._sweep_stacks()
         self._free_addresses()
         self.heal()
+        self._mend_links()
         self._mend_services()
         self._ports.router.mark()  # bounds its logs
         self._refresh()
@@ -79,6 +81,12 @@ class Reconciler:
                 log.error("cannot end the %s that was cut off: %s", entry.procedure, error.message)
             except (KeyError, TypeError, ValueError):  # another version's: it stays, and octod serves all the same
                 log.exception("cannot read the journal entry %s of a %s", entry.id, entry.procedure)
+
+    def _mend_links(self) -> None:
+        try:
+            self._deployer.links.mend()
+        except OctoError as error:  # what is linked goes on
+            log.error("cannot mend the links between apps: %s", error.message)
 
     def _mend_services(self) -> None:
         try:

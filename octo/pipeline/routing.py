@@ -72,7 +72,9 @@ class Routing:
             if to.routed:
                 # A domain that is some app's own name routes nobody else's requests, however it came into the store.
                 hosts = (self.host(app), *(h for h in own.get(app.id, []) if h not in taken and _good(h)))
-                result.append(Route(app.name, app.id, hosts, self._well(to.addresses), to.release))
+                result.append(Route(app.name, app.id, hosts, self._well(to.addresses), to.release, to.streams))
+            elif to.streams:
+                result.append(Route(app.name, app.id, (), (), to.release, to.streams))
         return result
 
     def host(self, app: App) -> str:

@@ -1,6 +1,6 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -12,7 +12,9 @@ from octo.model import App, AppName, Release, ReleaseStatus, Slot, UserName
 from octo.pipeline.deploy import Deployer, Silent
 from octo.pipeline.plan import Deploy, cache_blob, image_tag, port_of, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
+from octo.pipeline.steering import containers_key, formation, steered
 from octo.pipeline.steps import Budgets, at_once, stopping
+from octo.pipeline.volumes import refuse_in_use, refuse_with_volumes, remove_volumes
 from octo.ports import Console, Ports
 
 
@@ -59,8 +61,9 @@ class Changes:
                 return None
             kept = {k: v for k, v in {**now, **changes}.items() if v is not None}
             release = self._next(app, live, kept, _describe(changes), user)
-            want = self._want(app, release, app.stopped)
-            deploy = Deploy(app, release, fresh=True, want=want, config=changes, stop=app.stopped)
+            scale = formation(self._catalog, app, release)
+            want = {} if app.stopped else wanted(release.processes, scale)
+            deploy = Deploy(app, release, fresh=True, want=want, config=changes, scale=scale, stop=app.stopped)
             done = self._deployer.deploy(deploy, console).release
             console.result(f"{_describe(changes)}: v{done.version} is live.")
             return done
@@ -73,8 +76,10 @@ class Changes:
             changes: dict[str, str | None] = {k: None for k in now if k not in old.config}
             changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
             release = self._next(app, old, old.config, f"Rollback to v{old.version}", user)
-            want = self._want(app, release, stopped=False)
-            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
+            scale = formation(self._catalog, app, release)
+            want = wanted(release.processes, scale)
+            deploy = Deploy(app, release, fresh=True, want=want, config=changes, scale=scale)
+            done = self._deployer.deploy(deploy, console).release
             console.result(f"Rolled back to v{old.version}, as v{done.version}.")
             return done
 
@@ -91,8 +96,10 @@ class Changes:
                 )
             scale = {**self._catalog.scale(app), **numbers}
             want = {} if app.stopped else wanted(live.processes, scale)
-            deploy = Deploy(app, live, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
-            self._deployer.deploy(deploy, console)
+            config = containers_key(self._catalog.config(app), numbers)
+            release = replace(live, config={**live.config, **config})
+            deploy = Deploy(app, release, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
+            self._deployer.deploy(replace(deploy, config=config), console)
             now = wanted(live.processes, scale)
             console.result(f"{app.name} runs {', '.join(f'{p}={n}' for p, n in now.items())}{_while(app)}.")
             return now
@@ -121,6 +128,15 @@ class Changes:
             self._deployer.deploy(deploy, console)
             console.result(f"Started {app.name}.")
 
+    def allow(self, app: App, add: Sequence[str], remove: Sequence[str], *, console: Console) -> App:
+        """What the operator lets the app have of the host and of other apps. Raises Usage."""
+        with self.alone(app, "a change of what it is allowed", _waiting(console)) as app:
+            allowed = (set(app.allowed) | set(add)) - set(remove)
+            self._deployer.outfitter.permits.nested(set(add) - set(app.allowed))
+            changed = replace(app, allowed=tuple(sorted(allowed)))
+            self._ports.store.put_many([app_write(changed)])
+            return changed
+
     def limit(self, app: App, changes: Mapping[str, float | None], *, user: UserName | None, console: Console) -> App:
         """Set the limits of the app's builds; None takes one back to the host's. From the next build on."""
         with self.alone(app, f"a change of limits by {user or 'the operator'}", _waiting(console)) as app:
@@ -141,6 +157,7 @@ class Changes:
 
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
+            refuse_with_volumes(self._ports.runtime.volumes(app.name), app)
             old = self._ports.registry.services(app.name)
             renamed = self._catalog.rename(app, name)
             for service in old:
@@ -150,15 +167,18 @@ class Changes:
             self._routing.refresh()
             return renamed
 
-    def destroy(self, app: App, *, user: UserName | None) -> None:
+    def destroy(self, app: App, *, user: UserName | None, volumes: bool = False) -> None:
         """Forget the app, then remove all that belonged to it. Once forgotten, a crash goes on to the end."""
         with self.alone(app, f"a destroy by {user or 'the operator'}", lambda _: None) as app:
             slots = tuple(
                 Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
             )
+            if volumes:
+                refuse_in_use(self._catalog, app)
             release = Release(app.id, 0, "", self._ports.clock.now())
             procedure = self.destroying()
-            entry = self._journal.begin(procedure, Deploy(app, release, fresh=False, want={}, retire=slots))
+            removal = Deploy(app, release, fresh=False, want={}, retire=slots, volumes=volumes)
+            entry = self._journal.begin(procedure, removal)
             self._journal.finish(procedure, entry)
 
     def destroying(self) -> Procedure[Deploy]:
@@ -192,6 +212,9 @@ class Changes:
             self._ports.blobs.delete(name)
         for name in (cache_blob(deploy.app.id), repository_blob(deploy.app.id)):
             self._ports.blobs.delete(name)
+        self._deployer.links.forget(deploy.app)
+        if deploy.volumes:
+            remove_volumes(self._ports.runtime, deploy.app.name)
         self._ports.sandbox.forget(deploy.app.id)
         self._ports.builder.forget(deploy.app.id)
         return deploy
@@ -229,9 +252,11 @@ class Changes:
         build = next((b for b in self._catalog.builds(app) if b.id == old.build), None)
         port, routed = port_of(config, build.ports if build else image.ports)
         fresh = Release(old.app, 0, old.image, self._ports.clock.now(), old.commit, description)
-        return replace(
+        fresh = replace(
             fresh, build=old.build, config=config, processes=old.processes, port=port, routed=routed, user=user
         )
+        asked = build.options if build else old.options
+        return steered(fresh, app.name, asked, tags=old.tags, volumes=old.volumes)
 
     def _want(self, app: App, release: Release, stopped: bool) -> Mapping[str, int]:
         return {} if stopped else wanted(release.processes, self._catalog.scale(app))

@@ -15,6 +15,7 @@ from octo.pipeline.admission import Admission
 from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order, Rules
 from octo.pipeline.disk import DiskGuard
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import slug_blob
 from octo.pipeline.slugs import Slugs
 from octo.pipeline.source import Source
@@ -80,7 +81,8 @@ def two_at_once(stood: Stood, catalog: Catalog, app: App) -> Sequence[Build]:
     stood.builder.compose = compose  # type: ignore[attr-defined, method-assign, assignment]
     submodules, guard = Submodules(stood.sandbox, catalog, LIMITS), DiskGuard(FakeDisks(), 0)
     rules, place = Rules(LIMITS, "octo"), Admission(2, 2)
-    builds = Builds(stood.ports, catalog, rules, lambda write: FakeConsole(), place, submodules, guard)
+    permits = Permits(stood.ports, catalog, {})
+    builds = Builds(stood.ports, catalog, rules, lambda write: FakeConsole(), place, submodules, guard, permits)
     threads = [threading.Thread(target=build) for _ in range(2)]
     for thread in threads:
         thread.start()
