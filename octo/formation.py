@@ -45,7 +45,7 @@ def follow(scale: Mapping[str, int], before: int | None, now: int | None) -> Map
 
 def services(process: str, processes: Mapping[str, str | None]) -> bool:
     """Whether links and ports of the host lead to this type: to `web`, or to all of an app that has none."""
-    return process == "web" or ("web" not in processes and process != RELEASE_TYPE)
+    return process in processes and (process == "web" or ("web" not in processes and process != RELEASE_TYPE))
 
 
 def changes(running: Sequence[Present], want: Mapping[str, int]) -> Sequence[Start | Stop]:

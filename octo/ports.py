@@ -133,8 +133,8 @@ class Runtime(Protocol):
         Raises NotFound (the container), Unavailable.
         """
 
-    def members(self) -> Mapping[str, Sequence[str]]:
-        """Every link network of this octo, with the names of the running containers in it."""
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
+        """The link networks of this octo, or those with this App.id in their name; and who runs in each, by name."""
 
     def unlink(self, link: str) -> None:
         """Remove a link network, whoever is in it. Absent is no error."""

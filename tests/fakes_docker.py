@@ -109,9 +109,10 @@ class FakeRuntime:
         self._there(name)
         self.nets.setdefault(link, {}).setdefault(name, tuple(aliases))
 
-    def members(self) -> Mapping[str, Sequence[str]]:
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
         up = {c.name for c in self._up()}
-        return {link: sorted(up & set(inside)) for link, inside in self.nets.items()}
+        nets = {k: inside for k, inside in self.nets.items() if app is None or app in k.split("-")}
+        return {link: sorted(up & set(inside)) for link, inside in nets.items()}
 
     def unlink(self, link: str) -> None:
         self.nets.pop(link, None)
@@ -180,6 +181,8 @@ class FakeBuilder:
         self.ports = ports
         self.failure = ""
         self.behaviour = "ok"  # of the images that are made
+        self.env: dict[str, str] = {}  # and what their ENV holds
+        self.volumes: tuple[str, ...] = ()
         self.built: list[BuildSpec] = []
         self.composed: list[SlugSpec] = []
         self.stacks: set[str] | None = None  # the versions that there are; None: any
@@ -196,10 +199,13 @@ class FakeBuilder:
         if self.failure:
             raise BuildFailed(f"cannot build the image: {self.failure}")
         id = "sha256:" + hashlib.sha256(files).hexdigest()
-        self.runtime.images[id], self.runtime.names[spec.tag] = Image(id, self.ports, True), id
+        self.runtime.images[id], self.runtime.names[spec.tag] = self._image(id), id
         self.runtime.behaviour[id] = self.behaviour
         self.built.append(spec)
         return id
+
+    def _image(self, id: str) -> Image:
+        return Image(id, self.ports, True, dict(self.env), self.volumes)
 
     def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
         if self.stacks is not None and spec.stack not in self.stacks:

@@ -124,8 +124,8 @@ class DockerRuntime:
     def join(self, link: str, name: str, aliases: Sequence[str]) -> None:
         self._links.join(link, self._own(name), aliases)
 
-    def members(self) -> Mapping[str, Sequence[str]]:
-        return self._links.members()
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
+        return self._links.members(app)
 
     def unlink(self, link: str) -> None:
         self._links.remove(link)

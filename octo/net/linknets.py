@@ -40,10 +40,11 @@ class LinkNetworks:
             if name not in self._engine.get("containers", container, "json")["NetworkSettings"]["Networks"]:
                 raise Unavailable(f'cannot put a container into the network "{name}": {error.message}') from None
 
-    def members(self) -> Mapping[str, Sequence[str]]:
+    def members(self, app: str | None) -> Mapping[str, Sequence[str]]:
         found = {}
         for link, network in self._all():
-            inside = self._engine.find("networks", network["Id"])
+            ours = app is None or app in link.split("-")
+            inside = self._engine.find("networks", network["Id"]) if ours else None
             if inside:
                 found[link] = sorted(str(end["Name"]) for end in (inside.get("Containers") or {}).values())
         return found

@@ -58,7 +58,7 @@ class Links:
     def announce(self, app: App, containers: Iterable[str]) -> None:
         """Let proved containers be found by the apps that link to theirs."""
         names = list(containers)
-        for network in self._ports.runtime.members() if names else ():
+        for network in self._ports.runtime.members(app.id) if names else ():
             consumer, other, alias = network.split("-", 2)
             if other == app.id and self._catalog.by_id(consumer):
                 for name in names:
@@ -80,7 +80,7 @@ class Links:
         return found
 
     def forget(self, app: App) -> None:
-        for network in self._ports.runtime.members():
+        for network in self._ports.runtime.members(app.id):
             if app.id in network.split("-", 2)[:2]:
                 self._ports.runtime.unlink(network)
 

@@ -64,7 +64,8 @@ def test_a_link_network_holds_who_began_in_it_and_who_joined(runtime: Runtime) -
     runtime.start(spec(REDIS, None))
     for _ in range(2):
         runtime.join(LINK, REDIS, ("redis",))
-    assert dict(runtime.members()) == {LINK: [REDIS, SHOP]}
+    assert dict(runtime.members()) == dict(runtime.members("b" * 12)) == {LINK: [REDIS, SHOP]}
+    assert not runtime.members("b" * 11) and not runtime.members("c" * 12)
     runtime.stop(REDIS, 0)
     assert dict(runtime.members()) == {LINK: [SHOP]}
     for _ in range(2):

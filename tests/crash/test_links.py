@@ -10,6 +10,7 @@ from octo.formation import wanted
 from octo.model import App, AppName, Build, BuildStatus, Release
 from octo.pipeline.deploy import Silent
 from octo.pipeline.plan import Deploy, image_tag
+from octo.pipeline.run import OneOff
 from octo.pipeline.steering import steered
 from octo.ports import Stream
 from octo.runoptions import PLAIN, HostPort, Link, RunOptions
@@ -113,6 +114,15 @@ def test_only_web_is_found_where_there_is_one(world: World) -> None:
     assert len(found(world, "redis")) == 2 and all("-web." in name for name in found(world, "redis"))
     push(world, "shop_redis", STORE, processes={"one": "1", "two": "2"})
     assert len(found(world, "redis")) == 2
+
+
+def test_a_one_off_command_of_the_store_is_not_taken_for_the_store(world: World) -> None:
+    push(world, "shop_redis", STORE, processes={"redis": None})
+    app = there(world, "shop_redis")
+    oneoff = OneOff(world.runtime, world.catalog, "octo", world.deployer.outfitter)
+    world.runtime.start(oneoff.prepare(app, "sh", tty=False))
+    world.reconciler.again()
+    assert len(running(world, "shop_redis")) == 2 and len(found(world, "redis")) == 1
 
 
 def test_what_was_lost_is_put_back_and_what_nobody_needs_goes(world: World) -> None:

@@ -83,7 +83,7 @@ def family(host: Host) -> Iterator[str]:
     assert not [n for n in host.containers() if f"-{name}" in n]
 
 
-@pytest.mark.row("D5", "A16", "I1")
+@pytest.mark.row("D5", "A16", "I1", "I4")
 def test_a_web_app_its_store_and_its_data_work_together_as_on_octohost(host: Host, family: str) -> None:
     web = Repository(host, family, shop())
     said = web.push(code=1)
