@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from octo.cli import text, words
+from octo.cli.apps import GROUP
 from octo.cli.client import Json, url
 from octo.cli.session import api, session
 from octo.cli.tree import App, As, Format, command, steps, word
 from octo.errors import Usage
 from octo.options import allowance
-
-GROUP = "Apps"
 
 Given = Annotated[list[str] | None, word("[APP] [mount=/PATH | port=NUMBER | link=APP]...")]
 
