@@ -18,7 +18,7 @@ BROKE = " ! octo: the connection to octod broke; nothing was changed unless the 
 BROKE_COMMAND = " ! octo: the connection to octod broke; look whether the command was done before you repeat it.\n"
 
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
-_NAME = _LOWER | frozenset("0123456789-")
+_NAME = _LOWER | frozenset("0123456789-_")
 _VERB = _LOWER | {"-"}
 _PROTOCOL = _LOWER | frozenset("0123456789=.:-")
 _SEPARATORS = " \t"

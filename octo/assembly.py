@@ -108,6 +108,8 @@ class Octo:
         names = {r.name for r in self.ports.runtime.list()}
         known = {a.id for a in self.catalog.apps()}
         found += [f"container {r.name}" for r in self.ports.runtime.list() if r.app not in known]
+        ends = ((net, net.split("-", 2)[:2]) for net in self.ports.runtime.members())
+        found += [f"network {net}" for net, ids in ends if not known.issuperset(ids)]
         if not self.journal.all():
             found += [f"address {a}" for a, n in self.catalog.allotted().items() if n not in names]
         return found + [f"journal entry {e.id} ({e.procedure})" for e in self.journal.open()]

@@ -55,13 +55,16 @@ def allottable(subnet: IPv4Network) -> Iterator[str]:
     return (str(IPv4Address(n)) for n in range(first, int(subnet.broadcast_address)))
 
 
-def container(spec: ContainerSpec, instance: str, network: str, *, interactive: bool) -> Mapping[str, Any]:
-    """The body of /containers/create."""
+def container(
+    spec: ContainerSpec, instance: str, network: str, mounts: Sequence[Mapping[str, Any]], *, interactive: bool
+) -> Mapping[str, Any]:
+    """The body of /containers/create. mounts: spec.mounts as HostConfig.Mounts has them."""
     fixed = {"IPAMConfig": {"IPv4Address": spec.address}} if spec.address else {}
     return {
         "Image": spec.image,
         "Env": [f"{k}={v}" for k, v in spec.env.items()],
         **({"Cmd": ["/bin/sh", "-c", spec.command]} if spec.command is not None else {}),
+        **({"Hostname": spec.hostname} if spec.hostname else {}),
         "Labels": labels(spec, instance),
         "Tty": spec.tty,
         "OpenStdin": interactive,
@@ -69,7 +72,7 @@ def container(spec: ContainerSpec, instance: str, network: str, *, interactive: 
         "AttachStdin": interactive,
         "AttachStdout": interactive,
         "AttachStderr": interactive,
-        "HostConfig": _host(spec, network),
+        "HostConfig": {**_host(spec, network), "Mounts": list(mounts)},
         "NetworkingConfig": {"EndpointsConfig": {network: fixed}},
     }
 

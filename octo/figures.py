@@ -74,3 +74,9 @@ def link_of(settings: Settings) -> Callable[[str], str]:
     port, usual = (settings.https_port, 443) if secure else (settings.http_port, 80)
     behind = "" if port in (0, usual) else f":{port}"
     return lambda host: f"{settings.link_prefix}://{host}{behind}"
+
+
+def reserved(settings: Settings) -> Mapping[int, str]:
+    """octo's own ports, which no app can have."""
+    taken = {settings.ssh_port: "pushes by SSH", settings.http_port: "all websites"}
+    return taken | ({settings.https_port: "all websites"} if settings.https_port else {})

@@ -36,6 +36,18 @@ def wanted(processes: Mapping[str, str | None], scale: Mapping[str, int]) -> dic
     return {p: scale.get(p, default[p]) for p in types}
 
 
+def follow(scale: Mapping[str, int], before: int | None, now: int | None) -> Mapping[str, int]:
+    """The formation after CONTAINERS, the number of `web`, was one thing and is another; None: it is not set."""
+    if now is None:
+        return scale if before is None else {**scale, "web": 1}
+    return {**scale, "web": now}
+
+
+def services(process: str, processes: Mapping[str, str | None]) -> bool:
+    """Whether links and ports of the host lead to this type: to `web`, or to all of an app that has none."""
+    return process in processes and (process == "web" or ("web" not in processes and process != RELEASE_TYPE))
+
+
 def changes(running: Sequence[Present], want: Mapping[str, int]) -> Sequence[Start | Stop]:
     """The starts and stops that turn `running` into `want`, lowest free index first, highest stopped first."""
     result: list[Start | Stop] = []

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NewType
 
 from octo.errors import Usage
+from octo.runoptions import PLAIN, RunOptions
 
 AppName = NewType("AppName", str)
 ConfigKey = NewType("ConfigKey", str)
@@ -21,10 +22,11 @@ MAX_SCALE = 100  # containers of one process type
 # Keys that steer octo: kept with the app's config, never handed to the app (octohost's KV layout).
 CONTROL_KEYS = frozenset(
     "CONTAINERS DOMAINS MEMORY_LIMIT CUSTOM_CHECK CUSTOM_CHECK_INTERVAL NO_HTTP_PROXY NGINX_ALT"
-    " NGINX_STICKY SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL STACK".split()
+    " NGINX_STICKY SSL_FORCED SSL_CERTIFICATE SSL_KEY BUILDPACK_URL STACK"
+    " ADD_NAME VOLUMES_FROM LINK_SERVICE MOUNT_FROM_HOST PORTS_FROM_HOST".split()
 )
 
-_APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_APP = re.compile(r"[a-z]([a-z0-9_-]{0,61}[a-z0-9_])?")  # a label of a host name
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _PROCESS = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _USER = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -41,8 +43,8 @@ def shown(text: str) -> str:
 def app_name(text: str) -> AppName:
     if not _APP.fullmatch(text):
         raise Usage(
-            f"cannot use {shown(text)} as an app name: it must match [a-z][a-z0-9-]{{0,62}}",
-            hint="Use lower-case letters, digits and dashes, a letter first, 63 characters at most.",
+            f"cannot use {shown(text)} as an app name: it must match [a-z][a-z0-9_-]{{0,62}}",
+            hint="Use lower-case letters, digits, - and _, a letter first, no - last, 63 characters at most.",
         )
     return AppName(text)
 
@@ -133,6 +135,7 @@ class App:
     limits: Mapping[str, float] = field(default_factory=dict)  # of its builds, where they differ from the host's
     parent: str = ""  # App.id of the app whose branch this one is; "" of an app with a repository of its own
     branch: str = ""  # that branch, in full: "refs/heads/feature/x"
+    allowed: tuple[str, ...] = ()  # what the operator lets it have: mount=/srv/photos, port=25, link=other
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,9 @@ class Build:
     reason: str = ""
     ref: str = ""  # what was pushed, in full: "refs/heads/main"; "" of builds from before it was kept
     domains: tuple[Hostname, ...] = ()  # those of its CNAME file
+    options: RunOptions = PLAIN  # what the Dockerfile asks for
+    tags: str = ""  # CONSUL_TAGS in the image's ENV
+    volumes: tuple[str, ...] = ()  # paths of the image's VOLUMEs
 
 
 class ReleaseStatus(Enum):
@@ -205,6 +211,9 @@ class Release:
     status: ReleaseStatus = ReleaseStatus.PENDING
     reason: str = ""
     took: Mapping[str, float] = field(default_factory=dict)  # seconds per step
+    options: RunOptions = PLAIN  # what its containers are run with
+    tags: str = ""  # as in Build
+    volumes: tuple[str, ...] = ()  # as in Build
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,7 @@ class Slot:
     name: str
     address: str  # IPv4, allotted to this container alone
     port: int = 0  # where its release listens
+    ports: tuple[int, ...] = ()  # and those to which ports of the host lead
 
 
 @dataclass(frozen=True)
@@ -241,7 +251,7 @@ class Service:
     by_hand: bool = False  # set by service:set, for what octo does not run: octo's own rounds leave it alone
 
 
-def environment(release: Release, process: str, index: int) -> dict[str, str]:
+def environment(app: AppName, release: Release, process: str, index: int) -> dict[str, str]:
     """The variables a container gets: the app's config, without what steers octo, and octo's own."""
     given = {k: v for k, v in release.config.items() if k not in CONTROL_KEYS}
     return given | {
@@ -249,4 +259,5 @@ def environment(release: Release, process: str, index: int) -> dict[str, str]:
         "DYNO": f"{process}.{index}",
         "SOURCE_VERSION": release.commit,
         "OCTO_RELEASE": f"v{release.version}",
+        "CONTAINER_NAME": app,  # octohost's
     }

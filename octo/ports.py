@@ -127,6 +127,23 @@ class Runtime(Protocol):
     def listening(self, name: str) -> Sequence[tuple[str, int]]:
         """The TCP (address, port) pairs on which the container's processes listen."""
 
+    def join(self, link: str, name: str, aliases: Sequence[str]) -> None:
+        """Make the container a member of a link network, where it is found under these names; twice is once.
+
+        A link network has no way out; it is made when it is not there. link: letters, digits, - and _.
+        Raises NotFound (the container), Unavailable.
+        """
+
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
+        """The link networks of this octo, or those with this App.id in their name; and who runs in each, by name."""
+
+    def unlink(self, link: str) -> None:
+        """Remove a link network, whoever is in it. Absent is no error."""
+
+    def volumes(self, app: str | None = None) -> Sequence[Volume]: ...  # of this octo, or of one AppName, sorted
+    def remove_volume(self, name: str) -> None:
+        """With all that it holds. Absent is no error. Raises Conflict while a container has it."""
+
     def stop(self, name: str, grace: float) -> bool:
         """SIGTERM (or the image's signal), up to `grace` seconds, SIGKILL, remove. Absent is no error.
 
@@ -178,6 +195,9 @@ class Router(Protocol):
 
     def connections(self, targets: Iterable[str]) -> int:
         """Open connections from the router to these "address:port" targets."""
+
+    def taken(self, streams: Iterable[Stream]) -> str:
+        """Which of these ports another program listens on, and who that is, in words; "" when none is."""
 
     def mark(self) -> int:
         """A point in the access log, for `tally`."""

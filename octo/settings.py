@@ -34,6 +34,7 @@ class Settings:
     certificates: tuple[str, ...] = ("certificates",)  # folders of what SSL_CERTIFICATE and SSL_KEY may name
     engine: Path = Path("/var/run/docker.sock")
     subnet: str = "10.213.0.0/20"  # of the apps' network; octo allots its addresses
+    link_network: str = "10.214.0.0/16"  # each link between two apps gets a /24 of it
     stack: str = "octo"  # name of the default stack
     stacks: Path = Path("stacks")  # where the stacks' trees lie; relative to home
     stack_packages: tuple[str, ...] = ()  # Debian packages for the stacks beside octo's own list
@@ -227,6 +228,7 @@ def _checked(settings: Settings) -> Settings:
     _prefixes(settings.consul_prefix, settings.consul_documents)
     _network("subnet", settings.subnet)
     _network("build_network", settings.build_network)
+    _network("link_network", settings.link_network)
     for network in settings.build_reach:
         _network("build_reach", network)
     if len(str(settings.run / "rx" / ("0" * 12) / "octo.sock")) > 107:

@@ -63,7 +63,7 @@ def name_of(app: App, build: Build) -> SlugName | None:
 
 
 def file_name(app: App, build: Build) -> str:
-    """What the slug is called where it is fetched to: letters, digits, dots and dashes alone."""
+    """What the slug is called where it is fetched to: letters, digits and ._- alone."""
     parts = [app.name, short(build.ref), build.commit[:8]]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part)) + ".tgz"
 

@@ -148,6 +148,27 @@ class Image:
     id: str
     ports: tuple[int, ...]  # TCP ports of EXPOSE, in the order of the Dockerfile where the engine keeps it
     command: bool  # whether the image says what to run
+    env: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()  # paths of its VOLUMEs, sorted
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A folder or file of the host in a container; or, when `volume`, a named volume, made when it is not there."""
+
+    source: str  # host path, or the volume's name
+    path: str  # in the container
+    volume: "Volume | None" = None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What an app's containers keep. A new one is filled with what the image has at its path."""
+
+    name: str  # for the engine
+    app: str  # AppName: volumes are found again by a new app of that name
+    path: str
+    owner: str = ""  # UserName; "" the operator
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,9 @@ class ContainerSpec:
     command: str | None = None  # for /bin/sh -c; None: the image's own
     memory: int | None = None  # bytes
     tty: bool = False
+    hostname: str = ""  # "" is the engine's choice
+    mounts: tuple[Mounted, ...] = ()
+    links: tuple[str, ...] = ()  # link networks that it is a member of from its start
 
 
 @dataclass(frozen=True)
@@ -207,6 +231,15 @@ class Front:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A TCP port of the host that leads to containers. Without targets nothing listens there."""
+
+    ip: str
+    port: int
+    targets: tuple[str, ...] = ()  # "address:port"
+
+
+@dataclass(frozen=True)
 class Route:
     app: str  # AppName
     id: str  # App.id
@@ -215,6 +248,7 @@ class Route:
     release: int = 0
     front: Front = field(default_factory=Front)
     config: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a template of its own may name
+    streams: tuple[Stream, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """In-memory stand-ins for Docker: containers start at once, images are names, and the probe knows."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 
 from octo.dockerspec import allottable
-from octo.errors import BuildFailed, Cancelled, DeployFailed, NotFound, Unavailable
-from octo.ports import BuildSpec, ContainerSpec, Image, Running, SlugSpec, Streams
+from octo.errors import BuildFailed, Cancelled, Conflict, DeployFailed, NotFound, Unavailable
+from octo.ports import BuildSpec, ContainerSpec, Image, Running, SlugSpec, Streams, Volume
 
 
 class FakeRuntime:
@@ -24,12 +24,22 @@ class FakeRuntime:
         self.stopped: list[tuple[str, float]] = []  # (name, grace), in order
         self.stubborn: set[str] = set()  # names that SIGTERM does not end
         self.prepared = 0
+        self.nets: dict[str, dict[str, tuple[str, ...]]] = {}  # link network -> container name -> aliases
+        self.disks: dict[str, Volume] = {}
         self._subnet = IPv4Network(subnet)
         self._made = 0
 
-    def add(self, ref: str, *, ports: tuple[int, ...] = (5000,), command: bool = True, behaviour: str = "ok") -> Image:
+    def add(
+        self,
+        ref: str,
+        *,
+        ports: tuple[int, ...] = (5000,),
+        command: bool = True,
+        behaviour: str = "ok",
+        volumes: tuple[str, ...] = (),
+    ) -> Image:
         """Make an image of that name."""
-        image = Image("sha256:" + hashlib.sha256(ref.encode()).hexdigest(), ports, command)
+        image = Image("sha256:" + hashlib.sha256(ref.encode()).hexdigest(), ports, command, {}, volumes)
         self.images[image.id], self.names[ref], self.behaviour[image.id] = image, image.id, behaviour
         return image
 
@@ -73,6 +83,9 @@ class FakeRuntime:
         if holder:
             raise DeployFailed(f'cannot start "{spec.name}": its address {spec.address} still belongs to "{holder}"')
         self.containers[spec.name] = running = self._running(spec, image)
+        self.disks |= {m.source: m.volume for m in spec.mounts if m.volume and m.source not in self.disks}
+        for link in spec.links:
+            self.join(link, spec.name, ())
         self.specs[spec.name] = spec
         self.lines.setdefault(spec.name, [])
         return running
@@ -92,7 +105,29 @@ class FakeRuntime:
         heard = container.state == "running" and self.behaviour.get(container.image, "ok") == "ok"
         return [("0.0.0.0", port) for port in self.images[container.image].ports] if heard else []
 
+    def join(self, link: str, name: str, aliases: Sequence[str]) -> None:
+        self._there(name)
+        self.nets.setdefault(link, {}).setdefault(name, tuple(aliases))
+
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
+        up = {c.name for c in self._up()}
+        nets = {k: inside for k, inside in self.nets.items() if app is None or app in k.split("-")}
+        return {link: sorted(up & set(inside)) for link, inside in nets.items()}
+
+    def unlink(self, link: str) -> None:
+        self.nets.pop(link, None)
+
+    def volumes(self, app: str | None = None) -> Sequence[Volume]:
+        return sorted((v for v in self.disks.values() if app in (None, v.app)), key=lambda v: v.name)
+
+    def remove_volume(self, name: str) -> None:
+        if any(m.source == name for c in self.containers for m in self.specs[c].mounts):
+            raise Conflict(f"volume {name} is in use")
+        self.disks.pop(name, None)
+
     def stop(self, name: str, grace: float) -> bool:
+        for inside in self.nets.values():
+            inside.pop(name, None)
         if self.containers.pop(name, None):
             self.stopped.append((name, grace))
             self.kept.discard(name)
@@ -146,6 +181,8 @@ class FakeBuilder:
         self.ports = ports
         self.failure = ""
         self.behaviour = "ok"  # of the images that are made
+        self.env: dict[str, str] = {}  # and what their ENV holds
+        self.volumes: tuple[str, ...] = ()
         self.built: list[BuildSpec] = []
         self.composed: list[SlugSpec] = []
         self.stacks: set[str] | None = None  # the versions that there are; None: any
@@ -162,10 +199,13 @@ class FakeBuilder:
         if self.failure:
             raise BuildFailed(f"cannot build the image: {self.failure}")
         id = "sha256:" + hashlib.sha256(files).hexdigest()
-        self.runtime.images[id], self.runtime.names[spec.tag] = Image(id, self.ports, True), id
+        self.runtime.images[id], self.runtime.names[spec.tag] = self._image(id), id
         self.runtime.behaviour[id] = self.behaviour
         self.built.append(spec)
         return id
+
+    def _image(self, id: str) -> Image:
+        return Image(id, self.ports, True, dict(self.env), self.volumes)
 
     def compose(self, spec: SlugSpec, slug: Iterable[bytes]) -> str:
         if self.stacks is not None and spec.stack not in self.stacks:

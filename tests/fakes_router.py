@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from octo.adapters.router_nginx.render import check
 from octo.errors import RouterFailed
-from octo.ports import Route, Tally
+from octo.ports import Route, Stream, Tally
 
 
 class FakeRouter:
@@ -17,6 +17,7 @@ class FakeRouter:
         self.open: dict[str, int] = {}  # "address:port" -> connections
         self.tallies: dict[str, Tally] = {}  # App.id -> what tally() answers
         self.faulty: dict[str, str] = {}  # App.id -> what is wrong with its template or certificate
+        self.foreign: dict[int, str] = {}  # port -> who has it, in words
         self.wrong: list[str] = []  # what problems() says beside the router not running
 
     @property
@@ -55,6 +56,9 @@ class FakeRouter:
 
     def connections(self, targets: Iterable[str]) -> int:
         return sum(self.open.get(target, 0) for target in set(targets))
+
+    def taken(self, streams: Iterable[Stream]) -> str:
+        return next((self.foreign[s.port] for s in streams if s.port in self.foreign), "")
 
     def mark(self) -> int:
         return 0

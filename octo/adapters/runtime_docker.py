@@ -11,16 +11,18 @@ exist is no error of `start`: the container ends at once with 127, and its log s
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from octo import dockerspec
+from octo.dockervolumes import Volumes
 from octo.engine import Engine, Stream, demux
 from octo.errors import Conflict, DeployFailed, NotFound, OctoError, Unavailable
 from octo.model import shown
-from octo.ports import ContainerSpec, Image, Running, Streams
+from octo.net.linknets import LinkNetworks
+from octo.ports import ContainerSpec, Image, Running, Streams, Volume
 from octo.relay import Relay
 
 KILLED = 137  # exit code of what SIGKILL ended
@@ -29,11 +31,13 @@ LINE = 64 * 1024  # bytes after which a log line is broken
 
 
 class DockerRuntime:
-    def __init__(self, engine: Engine, *, instance: str, subnet: str) -> None:
+    def __init__(self, engine: Engine, *, instance: str, subnet: str, link_network: str) -> None:
         self._engine = engine
         self._instance = instance
         self._subnet = IPv4Network(subnet)
         self._network = f"{instance}-apps"
+        self._links = LinkNetworks(engine, instance=instance, pool=link_network)
+        self._volumes = Volumes(engine, instance)
 
     def prepare(self) -> None:
         if self._found_network():
@@ -52,6 +56,7 @@ class DockerRuntime:
             ) from None
 
     def clear(self) -> None:
+        self._links.clear()
         found = self._found_network()
         if found and (found.get("Labels") or {}).get("octo.instance") == self._instance:
             with contextlib.suppress(OctoError):  # a container that is not octo's hangs on it
@@ -72,7 +77,9 @@ class DockerRuntime:
         ports = dockerspec.exposed_ports(config)
         history = self._engine.get("images", found["Id"], "history") if len(ports) > 1 else ()
         command = bool(config.get("Cmd") or config.get("Entrypoint"))
-        return Image(found["Id"], dockerspec.in_order(ports, history), command)
+        env = dict(pair.partition("=")[::2] for pair in config.get("Env") or ())
+        volumes = tuple(sorted(config.get("Volumes") or ()))
+        return Image(found["Id"], dockerspec.in_order(ports, history), command, env, volumes)
 
     def tag(self, image: str, ref: str) -> None:
         name, _, tag = ref.rpartition(":")
@@ -113,6 +120,21 @@ class DockerRuntime:
             with contextlib.suppress(OSError):  # ended, or no IPv6
                 pairs.update(dockerspec.listeners(Path(f"/proc/{pid}/net/{table}").read_text()) if pid else ())
         return sorted(pairs)
+
+    def join(self, link: str, name: str, aliases: Sequence[str]) -> None:
+        self._links.join(link, self._own(name), aliases)
+
+    def members(self, app: str | None = None) -> Mapping[str, Sequence[str]]:
+        return self._links.members(app)
+
+    def unlink(self, link: str) -> None:
+        self._links.remove(link)
+
+    def volumes(self, app: str | None = None) -> Sequence[Volume]:
+        return self._volumes.list(app)
+
+    def remove_volume(self, name: str) -> None:
+        self._volumes.remove(name)
 
     def stop(self, name: str, grace: float) -> bool:
         running = self.inspect(name)
@@ -158,13 +180,21 @@ class DockerRuntime:
 
     def _create(self, spec: ContainerSpec, *, interactive: bool) -> str:
         self._clear(spec.name)
-        body = dockerspec.container(spec, self._instance, self._network, interactive=interactive)
+        mounts = list(self._volumes.mounts(spec.mounts))
+        body = dockerspec.container(spec, self._instance, self._network, mounts, interactive=interactive)
         try:
-            return str(self._engine.post("containers", "create", query={"name": spec.name}, body=body)["Id"])
+            id = str(self._engine.post("containers", "create", query={"name": spec.name}, body=body)["Id"])
         except Unavailable:
             raise
         except OctoError as error:
             raise DeployFailed(f'cannot make the container "{spec.name}": {error.message}') from None
+        try:
+            for link in spec.links:
+                self._links.join(link, id, ())
+        except OctoError:
+            self._engine.remove_container(id)
+            raise
+        return id
 
     def _start(self, id: str, spec: ContainerSpec) -> None:
         try:

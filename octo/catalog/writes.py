@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from octo import codec
 from octo.errors import Conflict, Usage
 from octo.model import App, Domain, Hostname, Release, config_key, config_value
-from octo.ports import Front, Value, Write
+from octo.ports import Front, Stream, Value, Write
 
 CONFIG = "octohost/"
 DOCUMENTS = "octo/"
@@ -26,6 +26,7 @@ class Targets:
     routed: bool = True
     addresses: tuple[str, ...] = ()  # "address:port"
     front: Front = field(default_factory=Front)
+    streams: tuple[Stream, ...] = ()  # its ports of the host, those without containers too
 
 
 @dataclass(frozen=True)

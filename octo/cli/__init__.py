@@ -12,6 +12,7 @@ import typer.main
 
 from octo.cli import (  # noqa: F401 - commands
     admin,
+    allowances,
     apps,
     builds,
     child,
@@ -35,6 +36,7 @@ from octo.cli import (  # noqa: F401 - commands
     stacks,
     store,
     text,
+    volumes,
 )
 from octo.cli.goform import rewrite
 from octo.cli.session import Session

@@ -101,16 +101,22 @@ def destroy(
     app_word: AppWord = None,
     app: App = "",
     confirm: Annotated[str, typer.Option("--confirm", metavar="APP", help="The name again.", show_default=False)] = "",
+    volumes: Annotated[bool, typer.Option("--volumes", help="Remove its volumes and what they hold, too.")] = False,
 ) -> None:
-    """Remove an app with its code, config, domains and releases, and the apps of its branches, for ever."""
+    """Remove an app with its code, config, domains and releases, and the apps of its branches, for ever.
+
+    Its volumes stay, unless --volumes is said.
+    """
     name = session().app(words.alone(app, app_word))
     path = url("apps", name)
     if not confirm:
         confirm = _ask(name, path)
     if confirm != name:
         raise Usage(f'cannot destroy "{name}": the name given again differs', hint=f"Add: --confirm {name}")
-    gone = api().delete(path)
+    gone = api().delete(path + ("?volumes=1" if volumes else "")) or {}
     text.line(f"Destroyed {name}{_and(gone.get('branches'))}.")
+    if gone.get("volumes_kept"):
+        text.line(f"Its volumes stay: {', '.join(gone['volumes_kept'])}. Remove them: octo volumes:destroy {name}")
 
 
 def _ask(name: str, path: str) -> str:

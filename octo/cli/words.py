@@ -12,9 +12,9 @@ from octo.errors import Usage
 Words = Sequence[str]
 Rule = Callable[[Words], bool]
 
-_APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_APP = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _RELEASE = re.compile(r"v?[0-9]+")
-_SLASHED = re.compile(r"([a-z][a-z0-9-]{0,62})/([^/=]+)")
+_SLASHED = re.compile(r"([a-z][a-z0-9_-]{0,62})/([^/=]+)")
 
 
 def always(words: Words) -> bool:

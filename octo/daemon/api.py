@@ -54,7 +54,7 @@ class Ask:
 class Download:
     """What a handler returns to be answered as bytes, for a file."""
 
-    name: str  # of the file: letters, digits, dots and dashes
+    name: str  # of the file: letters, digits and ._-
     size: int  # bytes
     chunks: Iterable[bytes]
 

@@ -73,10 +73,13 @@ def rename(ask: Ask) -> Json:
 
 
 def destroy(ask: Ask) -> Json:
-    """With the apps of its branches: their code lies in its repository."""
-    gone = {**shape(ask, ask.app), "branches": branches(ask)}
-    ask.octo.changes.destroy(ask.app, user=ask.actor.user)
-    return gone
+    """With the apps of its branches: their code lies in its repository.
+
+    `?volumes=1` removes its volumes too; else `volumes_kept` says which paths stay.
+    """
+    gone, volumes = {**shape(ask, ask.app), "branches": branches(ask)}, ask.query.get("volumes") == "1"
+    ask.octo.changes.destroy(ask.app, user=ask.actor.user, volumes=volumes)
+    return gone | {"volumes_kept": [v.path for v in ask.octo.ports.runtime.volumes(ask.app.name)]}
 
 
 RESOURCES = (

@@ -3,8 +3,9 @@
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import Usage
-from octo.model import config_key, config_value, port_number
+from octo.model import config_key, config_value
 from octo.pipeline.front import front_of
+from octo.pipeline.steering import check
 
 
 def show(ask: Ask) -> Json:
@@ -16,8 +17,7 @@ def changes_of(body: Json) -> dict[str, str | None]:
     if not isinstance(body, dict) or not all(v is None or isinstance(v, str) for v in body.values()):
         raise Usage("cannot read the config: it must be a map of strings and nulls")
     changes: dict[str, str | None] = {config_key(k): None if v is None else config_value(v) for k, v in body.items()}
-    if changes.get("PORT"):
-        port_number(str(changes["PORT"]))
+    check({key: value for key, value in changes.items() if value is not None})
     front_of({k: v for k, v in changes.items() if v})  # what could never be served is not kept for later either
     return changes
 

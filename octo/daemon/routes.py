@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from octo.assembly import Octo
 from octo.daemon import (
+    api_allowances,
     api_apps,
     api_builds,
     api_config,
@@ -37,6 +38,7 @@ from octo.daemon import (
     api_router,
     api_services,
     api_stacks,
+    api_volumes,
 )
 from octo.daemon.access import NOBODY, OPERATOR, Access, Actor, Verb, require
 from octo.daemon.api import Ask, Download, Json, Resource
@@ -60,6 +62,8 @@ TABLE: tuple[Resource, ...] = (
     *api_disk.RESOURCES,
     *api_router.RESOURCES,
     *api_stacks.RESOURCES,
+    *api_allowances.RESOURCES,
+    *api_volumes.RESOURCES,
     *api_octo.RESOURCES,
     *api_rebuild.RESOURCES,
     *api_imports.RESOURCES,

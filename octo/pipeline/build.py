@@ -8,16 +8,20 @@ from octo.catalog import Catalog
 from octo.errors import BuildFailed, Cancelled, NotFound, OctoError
 from octo.limits import limits_for, slug_limit
 from octo.model import CONTROL_KEYS, App, Build, BuildStatus, Hostname, UserName
+from octo.options import effective, from_dockerfile
+from octo.pipeline import steering
 from octo.pipeline.admission import Admission
 from octo.pipeline.attend import Job, Session
 from octo.pipeline.compile import Compiled, compiled
 from octo.pipeline.disk import DiskGuard
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import DEFAULT_PORT, image_tag, in_written_order, slug_blob
 from octo.pipeline.progress import Progress
 from octo.pipeline.record import Recorder
 from octo.pipeline.source import Source, Strategy, buildpacks, processes_of, strategy
 from octo.pipeline.submodules import Submodules
 from octo.ports import BuildSpec, Console, Limits, Ports, SlugSpec
+from octo.runoptions import PLAIN, RunOptions
 from octo.specs import MB
 
 
@@ -59,6 +63,7 @@ class Builds:
     admission: Admission
     submodules: Submodules
     guard: DiskGuard
+    permits: Permits
 
     def build(self, order: Order, context: Iterable[bytes], console: Console) -> Build:
         """Make the image and return the finished Build. Raises BuildFailed or Cancelled; the record says so too."""
@@ -102,11 +107,20 @@ class Builds:
 
     def _make(self, build: Build, order: Order, context: Iterable[bytes], console: Console) -> Build:
         config = self.catalog.config(order.app)
+        steering.check(config)
+        build = replace(build, options=self._asked(order, config))
         if strategy(order.source, config) is Strategy.DOCKERFILE:
             return self._with_dockerfile(build, order, config, context, console)
         if order.source.dockerfile is not None:
             console.step("BUILDPACK_URL is set: the Dockerfile is not used")
         return self._with_buildpacks(build, order, config, context, console)
+
+    def _asked(self, order: Order, config: Mapping[str, str]) -> RunOptions:
+        """What the Dockerfile asks for. What the app may not have is refused here, and not after a long build."""
+        with_dockerfile = strategy(order.source, config) is Strategy.DOCKERFILE
+        asked = from_dockerfile(order.source.dockerfile or "") if with_dockerfile else PLAIN
+        self.permits.check(order.app, effective(asked, config), user=order.user)
+        return asked
 
     # --- Dockerfile ---------------------------------------------------------------------------------------
 
@@ -129,7 +143,9 @@ class Builds:
                 image = self.ports.builder.build(spec, tree, console.raw, order.cancelled)
         found = self.ports.runtime.image(image)
         ports = in_written_order(found.ports if found else (), order.source.dockerfile or "")
-        return replace(build, status=BuildStatus.SUCCEEDED, image=image, processes=processes, ports=ports)
+        tags, volumes = (found.env.get("CONSUL_TAGS", ""), found.volumes) if found else ("", ())
+        build = replace(build, processes=processes, ports=ports, tags=tags, volumes=volumes)
+        return replace(build, status=BuildStatus.SUCCEEDED, image=image)
 
     # --- buildpacks ---------------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ from dataclasses import replace
 from octo import codec
 from octo.catalog import Catalog
 from octo.journal import Entry, Journal, Procedure, Step, Way
+from octo.pipeline.links import Links
+from octo.pipeline.outfit import Outfitter
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import Deploy
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
@@ -30,6 +33,7 @@ class Deployer:
         catalog: Catalog,
         routing: Routing,
         journal: Journal,
+        permits: Permits,
         *,
         instance: str,
         budgets: Budgets,
@@ -37,6 +41,8 @@ class Deployer:
     ) -> None:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
         self._instance, self._budgets, self._later = instance, budgets, later
+        self.links = Links(ports, catalog, journal, committed=COMMIT)
+        self.outfitter = Outfitter(ports, catalog, self.links, permits, instance)
         self._prover = Prover(ports.runtime, ports.probe, ports.clock, boot=budgets.boot, settle=budgets.settle)
 
     def deploy(self, deploy: Deploy, console: Console, *, proceed: Callable[[], None] = lambda: None) -> Deploy:
@@ -57,7 +63,7 @@ class Deployer:
         """The table. progress: None when nobody listens, as after a crash."""
         told = progress or Progress(Silent(), self._ports.clock)
         parts = (self._ports, self._catalog, self._routing, self._prover, self._instance, self._budgets)
-        run = Steps(*parts, told, self.retiring)
+        run = Steps(*parts, self.outfitter, told, self.retiring)
         return Procedure(
             PROCEDURE,
             Deploy,

@@ -83,7 +83,8 @@ class Services:
         if live is None or app.stopped or not live.routed:
             return ()
         mine = [r for r in running if r.app == app.id and r.release == app.live and is_web(r.process)]
-        return [service_of(app, _slot(r, live.port), live.config) for r in mine if r.state in ("running", "restarting")]
+        up = [_slot(r, live.port) for r in mine if r.state in ("running", "restarting")]
+        return [service_of(app, slot, live.config, live.tags) for slot in up]
 
 
 def missing(wanted: Mapping[str, Service], known: Mapping[str, Service]) -> list[Service]:

@@ -9,7 +9,7 @@ from octo.model import App, Build, Hostname, Release, ReleaseStatus, Slot, UserN
 from octo.ports import Running
 
 DEFAULT_PORT = 5000
-ONE_OFF = frozenset({"run", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
+ONE_OFF = frozenset({"run", "data", RELEASE_TYPE})  # containers that end by themselves and belong to no formation
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Deploy:
     reason: str = ""  # why it is being undone
     domains: tuple[Hostname, ...] | None = None  # of the push's CNAME file; None: this is no push, and they stay
     keep_config: bool = False  # of a removal: the config stays
+    volumes: bool = False  # of a removal: those of the app go too
 
     @property
     def after(self) -> tuple[Slot, ...]:

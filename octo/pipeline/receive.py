@@ -11,6 +11,7 @@ from octo.catalog import Catalog
 from octo.errors import Cancelled, Forbidden, Locked, Unavailable, Usage
 from octo.formation import wanted
 from octo.model import App, Build, Release, UserName
+from octo.options import DATA, is_data
 from octo.pipeline.attend import Session
 from octo.pipeline.branches import BranchApps
 from octo.pipeline.build import Builds, Order
@@ -21,6 +22,7 @@ from octo.pipeline.domains import Domains
 from octo.pipeline.plan import Deploy, release_of
 from octo.pipeline.routing import Routing
 from octo.pipeline.shipping import Shipping
+from octo.pipeline.steering import formation, steered
 from octo.ports import Console, Custom, Limits, Ports, SandboxSpec, Streams, Strike
 from octo.specs import MB
 
@@ -190,10 +192,11 @@ class Receiver:
         push.phase = Phase.DEPLOYING
         mark = self.ports.router.mark()
         release = self._release(push, push.build)
-        want = wanted(release.processes, self.catalog.scale(push.to))
+        scale = formation(self.catalog, push.to, release)
+        want = wanted(release.processes, scale)
         proposed = self._proposed(push.to, push.build)
         domains = push.build.domains
-        deploy = Deploy(push.to, release, fresh=True, want=want, config=proposed, domains=domains)
+        deploy = Deploy(push.to, release, fresh=True, want=want, config=proposed, scale=scale, domains=domains)
         done = self.deployer.deploy(deploy, console)
         for name in domains:
             console.detail(f"Adding {self.link(name)}")
@@ -213,7 +216,8 @@ class Receiver:
     def _release(self, push: Push, build: Build) -> Release:
         config = {**self._proposed(push.to, build), **self.catalog.config(push.to)}
         what = f"{'Deploy' if push.rebuild is None else 'Rebuild'} {build.commit[:7]}"
-        return release_of(push.to, build, config, push.user, self.ports.clock.now(), what)
+        fresh = release_of(push.to, build, config, push.user, self.ports.clock.now(), what)
+        return steered(fresh, push.to.name, build.options, tags=build.tags, volumes=build.volumes)
 
     def _tell(self, app: App, done: Deploy, mark: int, console: Console) -> None:
         release = done.release
@@ -225,11 +229,17 @@ class Receiver:
             console.result(f"Your site is available at: {self.url(app)}")
             for name in self._others(app):
                 console.detail(f"and at: {self.link(name)}")
-        else:
+            return
+        if is_data(app.name):
+            console.detail(f"Its volumes are kept, for {app.name.removesuffix(DATA)}: {', '.join(release.volumes)}")
+        if release.options.no_http_proxy or release.config.get("NO_HTTP_PROXY"):
+            console.result("Your container isn't available from the web because you set NO_HTTP_PROXY.")
+            return
+        if not is_data(app.name):
             console.detail(
                 "It runs as a worker: the image has no EXPOSE and the config no PORT, or NO_HTTP_PROXY is set."
             )
-            console.result("Your container isn't available from the web.")
+        console.result("Your container isn't available from the web.")
 
     def _others(self, app: App) -> Sequence[str]:
         """The app's names but the first."""

@@ -56,6 +56,7 @@ class Reconciler:
         self._free_addresses()
         self._ends()
         self.heal()
+        self._mend_links()
         self._mend_services()
         self._refresh()
 
@@ -69,6 +70,7 @@ class Reconciler:
         self._free_addresses()
         self._ends()
         self.heal()
+        self._mend_links()
         self._mend_services()
         self._ports.router.mark()  # bounds its logs
         self._refresh()
@@ -85,6 +87,12 @@ class Reconciler:
                 log.error("cannot end the %s that was cut off: %s", entry.procedure, error.message)
             except (KeyError, TypeError, ValueError):  # another version's: it stays, and octod serves all the same
                 log.exception("cannot read the journal entry %s of a %s", entry.id, entry.procedure)
+
+    def _mend_links(self) -> None:
+        try:
+            self._deployer.links.mend()
+        except OctoError as error:  # what is linked goes on
+            log.error("cannot mend the links between apps: %s", error.message)
 
     def _mend_services(self) -> None:
         try:

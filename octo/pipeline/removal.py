@@ -7,29 +7,38 @@ from octo.catalog.writes import address_write, ending_write
 from octo.journal import Journal, Procedure, Step
 from octo.model import App, Release, Slot
 from octo.pipeline.deploy import Silent
+from octo.pipeline.effects import at_once, stopping
+from octo.pipeline.links import Links
 from octo.pipeline.plan import Deploy, cache_blob, image_tag, repository_blob, slug_blob
 from octo.pipeline.routing import Routing
-from octo.pipeline.steps import Budgets, at_once, stopping
+from octo.pipeline.steps import Budgets
+from octo.pipeline.volumes import remove_volumes
 from octo.ports import Ports, Write
 
 
 class Removal:
     def __init__(
-        self, ports: Ports, catalog: Catalog, routing: Routing, journal: Journal, instance: str, budgets: Budgets
+        self,
+        ports: Ports,
+        catalog: Catalog,
+        routing: Routing,
+        journal: Journal,
+        instance: str,
+        budgets: Budgets,
+        links: Links,
     ) -> None:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
-        self._instance, self._budgets = instance, budgets
+        self._instance, self._budgets, self._links = instance, budgets, links
 
-    def remove(self, app: App, *, keep_config: bool = False) -> None:
+    def remove(self, app: App, *, keep_config: bool = False, volumes: bool = False) -> None:
         """Forget it, then remove it. Its lock is the caller's; once forgotten, a crash goes on to the end."""
         slots = tuple(
             Slot(r.app, r.release, r.process, r.index, r.name, r.address) for r in self._ports.runtime.list(app.id)
         )
         release = Release(app.id, 0, "", self._ports.clock.now())
         procedure = self.procedure()
-        entry = self._journal.begin(
-            procedure, Deploy(app, release, fresh=False, want={}, retire=slots, keep_config=keep_config)
-        )
+        removal = Deploy(app, release, fresh=False, want={}, retire=slots, keep_config=keep_config, volumes=volumes)
+        entry = self._journal.begin(procedure, removal)
         self._journal.finish(procedure, entry)
 
     def procedure(self) -> Procedure[Deploy]:
@@ -67,6 +76,9 @@ class Removal:
             self._ports.blobs.delete(name)
         for name in (cache_blob(deploy.app.id), repository_blob(deploy.app.id)):
             self._ports.blobs.delete(name)
+        self._links.forget(deploy.app)
+        if deploy.volumes:
+            remove_volumes(self._ports.runtime, deploy.app.name)
         self._ports.sandbox.forget(deploy.app.id)
         self._ports.builder.forget(deploy.app.id)
         return deploy

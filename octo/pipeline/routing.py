@@ -108,8 +108,10 @@ class Routing:
             to = targets.get(app.id, Targets(0))
             if to.routed:
                 hosts, config = (*self.names(app), *own.get(app.id, ())), self._config(app, to, flips.get(app.id))
-                route = Route(app.name, app.id, hosts, self._well(to.addresses), to.release, to.front, config)
-                result.append(route)
+                to_now = self._well(to.addresses)
+                result.append(Route(app.name, app.id, hosts, to_now, to.release, to.front, config, to.streams))
+            elif to.streams:
+                result.append(Route(app.name, app.id, (), (), to.release, streams=to.streams))
         return result
 
     def names(self, app: App) -> Sequence[Hostname]:

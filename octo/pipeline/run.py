@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from octo.catalog import Catalog
 from octo.errors import NotFound
-from octo.model import App, environment
+from octo.model import App
+from octo.pipeline.outfit import Outfitter
 from octo.ports import ContainerSpec, Runtime, Streams
 
 
@@ -14,6 +15,7 @@ class OneOff:
     runtime: Runtime
     catalog: Catalog
     instance: str
+    outfitter: Outfitter
 
     def prepare(self, app: App, command: str, *, tty: bool) -> ContainerSpec:
         """Decide what is to run: `command` by /bin/sh, or the process type of that name."""
@@ -21,9 +23,10 @@ class OneOff:
         if live is None:
             raise NotFound(f'cannot run a command for "{app.name}": nothing is deployed', hint="Push something first.")
         name = f"{self.instance}-{app.name}-v{live.version}-run-{secrets.token_hex(3)}"
-        env = environment(live, "run", 1)
+        self.outfitter.permits.check(app, live.options, anew=False)
         command = live.processes.get(command) or command
-        return ContainerSpec(name, live.image, app.id, live.version, "run", 1, None, env, command, tty=tty)
+        spec = ContainerSpec(name, live.image, app.id, live.version, "run", 1, None, {}, command, tty=tty)
+        return self.outfitter.outfit(app, live, spec)
 
     def attend(self, spec: ContainerSpec, streams: Streams, size: tuple[int, int]) -> int:
         """Run it to its end and return its exit code. size: rows, columns of the terminal."""

@@ -1,21 +1,24 @@
 """Changes of an app that need no build: config, scale, restart, stop, start, rollback, rename, destroy."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from octo.catalog import Catalog
 from octo.catalog.writes import app_write, known_write
-from octo.errors import DeployFailed, Locked, NotFound, Usage
+from octo.errors import DeployFailed, Locked, NotFound
 from octo.formation import wanted
 from octo.journal import Journal, Procedure
-from octo.model import App, AppName, Release, ReleaseStatus, UserName
+from octo.model import App, AppName, Release, UserName
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.domains import KEY, Domains, MayRead, listed, without
-from octo.pipeline.plan import Deploy, cache_blob, port_of
+from octo.pipeline.plan import Deploy, cache_blob
 from octo.pipeline.removal import Removal
 from octo.pipeline.routing import Routing
+from octo.pipeline.steering import containers_key, formation
 from octo.pipeline.steps import Budgets
+from octo.pipeline.successor import rollback_to, successor
+from octo.pipeline.volumes import refuse_in_use, refuse_with_volumes
 from octo.ports import Console, Ports
 
 
@@ -34,7 +37,7 @@ class Changes:
     ) -> None:
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
         self._deployer, self._budgets, self._wait = deployer, budgets, wait
-        self._removal = Removal(ports, catalog, routing, journal, instance, budgets)
+        self._removal = Removal(ports, catalog, routing, journal, instance, budgets, deployer.links)
         self.domains = Domains(catalog, routing, ports.clock.now)
 
     @contextmanager
@@ -109,9 +112,10 @@ class Changes:
     ) -> Release:
         """there: the changes are in the store already; the commit must not write them, they may be gone by then."""
         what = _describe(changes) + ", in the store" * there
-        release = self._next(app, live, config, what, user)
-        want = self._want(app, release, app.stopped)
-        deploy = Deploy(app, release, fresh=True, want=want, config={} if there else changes, stop=app.stopped)
+        release = successor(self._ports, self._catalog, app, live, config, what, user)
+        scale, writes = formation(self._catalog, app, release), {} if there else changes
+        want = {} if app.stopped else wanted(release.processes, scale)
+        deploy = Deploy(app, release, fresh=True, want=want, config=writes, scale=scale, stop=app.stopped)
         done = self._deployer.deploy(deploy, console).release
         console.result(f"{_describe(changes)}: v{done.version} is live.")
         return done
@@ -119,23 +123,34 @@ class Changes:
     def reload(self, app: App, *, user: UserName | None, console: Console) -> Release:
         """A release with the config as it is in the store, whoever wrote it there; a stopped app starts with it."""
         with self.alone(app, f"a reload by {user or 'the operator'}", _waiting(console)) as app:
-            release = self._next(app, self._live(app), self._catalog.config(app), "Reload of the config", user)
-            want = self._want(app, release, stopped=False)
-            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want), console).release
+            release = successor(
+                self._ports,
+                self._catalog,
+                app,
+                self._live(app),
+                self._catalog.config(app),
+                "Reload of the config",
+                user,
+            )
+            scale = formation(self._catalog, app, release)
+            want = wanted(release.processes, scale)
+            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want, scale=scale), console).release
             console.result(f"Reloaded {app.name}: v{done.version} is live.")
             return done
 
     def rollback(self, app: App, version: int | None, *, user: UserName | None, console: Console) -> Release:
         """A new release with the image, processes and config of an old one. None: of the one before."""
         with self.alone(app, f"a rollback by {user or 'the operator'}", _waiting(console)) as app:
-            old = self._rollback_to(app, version)
+            old = rollback_to(self._ports, self._catalog, app, version, keep=self._budgets.keep)
             now = self._catalog.config(app)
             changes: dict[str, str | None] = {k: None for k in now if k not in old.config}
             changes |= {k: v for k, v in old.config.items() if now.get(k) != v}
             changes = without(changes)  # domains stay: another app may have got one meanwhile
-            release = self._next(app, old, old.config, f"Rollback to v{old.version}", user)
-            want = self._want(app, release, stopped=False)
-            done = self._deployer.deploy(Deploy(app, release, fresh=True, want=want, config=changes), console).release
+            release = successor(self._ports, self._catalog, app, old, old.config, f"Rollback to v{old.version}", user)
+            scale = formation(self._catalog, app, release)
+            want = wanted(release.processes, scale)
+            deploy = Deploy(app, release, fresh=True, want=want, config=changes, scale=scale)
+            done = self._deployer.deploy(deploy, console).release
             console.result(f"Rolled back to v{old.version}, as v{done.version}.")
             return done
 
@@ -152,8 +167,10 @@ class Changes:
                 )
             scale = {**self._catalog.scale(app), **numbers}
             want = {} if app.stopped else wanted(live.processes, scale)
-            deploy = Deploy(app, live, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
-            self._deployer.deploy(deploy, console)
+            config = containers_key(self._catalog.config(app), numbers)
+            release = replace(live, config={**live.config, **config})
+            deploy = Deploy(app, release, fresh=False, want=want, replace=False, scale=scale, stop=app.stopped)
+            self._deployer.deploy(replace(deploy, config=config), console)
             now = wanted(live.processes, scale)
             console.result(f"{app.name} runs {', '.join(f'{p}={n}' for p, n in now.items())}{_while(app)}.")
             return now
@@ -182,6 +199,15 @@ class Changes:
             self._deployer.deploy(deploy, console)
             console.result(f"Started {app.name}.")
 
+    def allow(self, app: App, add: Sequence[str], remove: Sequence[str], *, console: Console) -> App:
+        """What the operator lets the app have of the host and of other apps. Raises Usage."""
+        with self.alone(app, "a change of what it is allowed", _waiting(console)) as app:
+            allowed = (set(app.allowed) | set(add)) - set(remove)
+            self._deployer.outfitter.permits.nested(set(add) - set(app.allowed))
+            changed = replace(app, allowed=tuple(sorted(allowed)))
+            self._ports.store.put_many([app_write(changed)])
+            return changed
+
     def limit(self, app: App, changes: Mapping[str, float | None], *, user: UserName | None, console: Console) -> App:
         """Set the limits of the app's builds; None takes one back to the host's. From the next build on."""
         with self.alone(app, f"a change of limits by {user or 'the operator'}", _waiting(console)) as app:
@@ -202,6 +228,7 @@ class Changes:
 
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
+            refuse_with_volumes(self._ports.runtime.volumes(app.name), app)
             old = self._ports.registry.services(app.name)
             renamed = self._catalog.rename(app, name)
             for service in old:
@@ -211,7 +238,7 @@ class Changes:
             self._routing.refresh()
             return renamed
 
-    def destroy(self, app: App, *, user: UserName | None, keep_config: bool = False) -> None:
+    def destroy(self, app: App, *, user: UserName | None, keep_config: bool = False, volumes: bool = False) -> None:
         """Forget the app and those of its branches, then remove all that belonged to them.
 
         Once forgotten, a crash goes on to the end: the branches' apps have got an end with the same write.
@@ -221,7 +248,9 @@ class Changes:
         with ExitStack() as held:
             app = held.enter_context(self.alone(app, holder, lambda _: None))
             own = [held.enter_context(self.alone(a, holder, lambda _: None)) for a in self._catalog.branch_apps(app)]
-            self._removal.remove(app, keep_config=keep_config)
+            if volumes:
+                refuse_in_use(self._catalog, app)
+            self._removal.remove(app, keep_config=keep_config, volumes=volumes)
             for each in own:
                 self.remove(each)
 
@@ -237,37 +266,6 @@ class Changes:
         if live is None:
             raise NotFound(f'cannot find a release of "{app.name}" that serves', hint="Push something first.")
         return live
-
-    def _rollback_to(self, app: App, version: int | None) -> Release:
-        served = [r for r in self._catalog.releases(app) if r.status is ReleaseStatus.LIVE and r.version != app.live]
-        if version is None:
-            if not served:
-                raise NotFound(f'cannot roll back "{app.name}": there is no earlier release')
-            version = served[-1].version
-        if version == app.live:
-            raise Usage(f'cannot roll back "{app.name}" to v{version}: it is the one that serves')
-        old = self._catalog.release(app, version)
-        if old.status is not ReleaseStatus.LIVE:
-            raise Usage(f'cannot roll back "{app.name}" to v{version}: that release never served')
-        if self._ports.runtime.image(old.image) is None:
-            raise NotFound(
-                f'cannot roll back "{app.name}" to v{version}: its image has been removed',
-                hint=f"The images of the last {self._budgets.keep} releases stay (setting keep_releases).",
-            )
-        return old
-
-    def _next(
-        self, app: App, old: Release, config: Mapping[str, str], description: str, user: UserName | None
-    ) -> Release:
-        image = self._ports.runtime.image(old.image)
-        if image is None:
-            raise NotFound(f"cannot use the image of v{old.version}: the engine does not have it any more")
-        build = next((b for b in self._catalog.builds(app) if b.id == old.build), None)
-        port, routed = port_of(config, build.ports if build else image.ports)
-        fresh = Release(old.app, 0, old.image, self._ports.clock.now(), old.commit, description)
-        return replace(
-            fresh, build=old.build, config=config, processes=old.processes, port=port, routed=routed, user=user
-        )
 
     def _want(self, app: App, release: Release, stopped: bool) -> Mapping[str, int]:
         return {} if stopped else wanted(release.processes, self._catalog.scale(app))

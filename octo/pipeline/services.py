@@ -1,7 +1,7 @@
 """What the registry is told of a container: octohost's names, tags and checks. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 from octo.errors import Usage
@@ -11,7 +11,7 @@ WEB = "http"  # the tag whose services are asked by default, as octohost had it
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _LEAST, _MOST = 1, 3600  # seconds
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # octohost's app_redis too
-_TAG = re.compile(r"[!-+\--~]{1,128}")
+_TAGS, _TAG = 64, 255  # tags, and characters of one
 
 
 def service_id(app: App, slot: Slot) -> str:
@@ -19,10 +19,13 @@ def service_id(app: App, slot: Slot) -> str:
     return f"{app.name}-{slot.address}-{slot.port}"
 
 
-def service_of(app: App, slot: Slot, config: Mapping[str, str]) -> Service:
-    """config: of the container's release; CONSUL_TAGS, CUSTOM_CHECK, CUSTOM_CHECK_INTERVAL count. Raises Usage."""
-    given = [word.strip() for word in config.get("CONSUL_TAGS", WEB).split(",")]
-    tags = tuple(dict.fromkeys(tag for tag in (*given, f"v{slot.release}") if tag))
+def service_of(app: App, slot: Slot, config: Mapping[str, str], image_tags: str = "") -> Service:
+    """config: of the container's release; CONSUL_TAGS, CUSTOM_CHECK, CUSTOM_CHECK_INTERVAL count. Raises Usage.
+
+    image_tags: CONSUL_TAGS in the image's ENV, which count where the config has none.
+    """
+    given = tags_of(config.get("CONSUL_TAGS", image_tags or WEB))
+    tags = tuple(dict.fromkeys((*given, f"v{slot.release}")))
     check = check_of(config) if WEB in tags or config.get("CUSTOM_CHECK") else None
     return Service(service_id(app, slot), app.name, slot.address, slot.port, tags, check)
 
@@ -39,11 +42,21 @@ def by_hand(name: str, address: str, port: int, tags: str, config: Mapping[str, 
         at = str(IPv4Address(address))
     except ValueError:
         raise Usage(f"cannot use {shown(address)} as the address of a service", hint="Give it as 10.0.0.5.") from None
-    words = tuple(dict.fromkeys(word.strip() for word in (tags or WEB).split(",") if word.strip()))
-    if not all(_TAG.fullmatch(word) for word in words):
+    words = tuple(dict.fromkeys(tags_of(tags or WEB)))
+    if any(" " in word for word in words):
         raise Usage(f"cannot use {shown(tags)} as tags", hint="Give them as http,blue.")
     check = check_of(config) if WEB in words else None
     return Service(f"{name}-{at}-{port}", name, at, port, words, check, by_hand=True)
+
+
+def tags_of(text: str) -> Sequence[str]:
+    """A list with commas as tags. Raises Usage."""
+    tags = [tag for tag in map(str.strip, text.split(",")) if tag]
+    if len(tags) > _TAGS or any(len(tag) > _TAG or not tag.isprintable() for tag in tags):
+        raise Usage(
+            "cannot use CONSUL_TAGS", hint=f"Set it to at most {_TAGS} words of {_TAG} characters, with commas."
+        )
+    return tags
 
 
 def check_of(config: Mapping[str, str]) -> Check:

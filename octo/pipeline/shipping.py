@@ -1,6 +1,7 @@
 """Images to and from a private registry, and apps that begin with an image."""
 
 import secrets
+from dataclasses import replace
 
 from octo.catalog import Catalog
 from octo.errors import NotFound, OctoError
@@ -8,6 +9,7 @@ from octo.formation import wanted
 from octo.model import App, AppName, Build, BuildStatus, Release, UserName
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.plan import Deploy, image_tag, release_of
+from octo.pipeline.steering import formation, steered
 from octo.ports import Console, Ports
 
 
@@ -56,14 +58,17 @@ class Shipping:
             )
         now = self._ports.clock.now()
         id = f"{int(now):08x}{secrets.token_hex(3)}"
-        ended = {"status": BuildStatus.SUCCEEDED, "finished_at": now, "processes": {"web": None}}
-        build = Build(id, app.id, "", user, now, image=image.id, ports=image.ports, **ended)  # type: ignore[arg-type]
+        tags, volumes = image.env.get("CONSUL_TAGS", ""), image.volumes
+        made = Build(id, app.id, "", user, now, image=image.id, ports=image.ports, tags=tags, volumes=volumes)
+        build = replace(made, status=BuildStatus.SUCCEEDED, finished_at=now, processes={"web": None})
         self._ports.runtime.tag(image.id, image_tag(self._instance, app.id, id))
         self._ports.blobs.put(f"builds/{app.id}/{id}", [f"Taken as it is: {ref}\n".encode()])
         self._catalog.save_build(build)
-        release = release_of(app, build, self._catalog.config(app), user, now, f"Image {ref}")
-        want = wanted(release.processes, self._catalog.scale(app))
-        return self._deployer.deploy(Deploy(app, release, fresh=True, want=want), console).release
+        fresh = release_of(app, build, self._catalog.config(app), user, now, f"Image {ref}")
+        release = steered(fresh, app.name, build.options, tags=tags, volumes=volumes)
+        scale = formation(self._catalog, app, release)
+        deploy = Deploy(app, release, fresh=True, want=wanted(release.processes, scale), scale=scale)
+        return self._deployer.deploy(deploy, console).release
 
     def _push(self, app: App, release: Release) -> None:
         self._ports.images.push(release.image, app.name, ("latest", f"v{release.version}"))

@@ -1,10 +1,8 @@
 """The steps of a deploy. Each looks at the world, so that it can run twice after a crash."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from octo.catalog import Catalog
 from octo.catalog.writes import (
@@ -18,18 +16,19 @@ from octo.catalog.writes import (
     targets_write,
 )
 from octo.errors import DeployFailed, NotFound, Usage
-from octo.formation import RELEASE_TYPE, Start
-from octo.model import App, ReleaseStatus, Slot, environment
+from octo.formation import RELEASE_TYPE, Start, services
+from octo.model import ReleaseStatus, Slot
+from octo.options import is_data
 from octo.pipeline.domains import Domains
+from octo.pipeline.effects import at_once, prune_images, stopping, wait_until_closed
 from octo.pipeline.front import front_of
-from octo.pipeline.plan import Deploy, image_tag, is_web, prunable, slot_name, slug_blob, sort_out
+from octo.pipeline.outfit import Outfitter, streams
+from octo.pipeline.plan import Deploy, is_web, slot_name, sort_out
 from octo.pipeline.progress import Progress
 from octo.pipeline.prove import Prover
 from octo.pipeline.routing import Flip, Routing
 from octo.pipeline.services import service_id, service_of
-from octo.ports import Clock, Console, ContainerSpec, Front, Ports, Running, Write
-
-KEPT_BUILDS = 50  # of an app, whose records and outputs stay; those with an image always do
+from octo.ports import ContainerSpec, Front, Ports, Running, Write
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,12 @@ class Steps:
         prover: Prover,
         instance: str,
         budgets: Budgets,
+        outfitter: Outfitter,
         progress: Progress,
         retiring: Callable[[], Collection[str]],
     ) -> None:
         self._ports, self._catalog, self._routing, self._prover = ports, catalog, routing, prover
-        self._instance, self._budgets = instance, budgets
+        self._instance, self._budgets, self._outfitter = instance, budgets, outfitter
         self._progress, self._retiring = progress, retiring
         self._domains = Domains(catalog, routing, ports.clock.now)
 
@@ -69,6 +69,9 @@ class Steps:
             app = replace(app, last=app.last + 1)
             deploy = replace(deploy, app=app, release=replace(deploy.release, version=app.last))
         starts, stay, go = sort_out(deploy, self._ports.runtime.list(app.id), self._retiring())
+        if deploy.fresh or starts:
+            permits, release = self._outfitter.permits, deploy.release
+            permits.check(app, release.options, user=release.user, anew=deploy.fresh)
         slots = self._allot(deploy, starts)
         deploy = replace(deploy, slots=slots, stay=self._slots(deploy, stay), retire=self._slots(deploy, go))
         if deploy.fresh:
@@ -89,14 +92,17 @@ class Steps:
                 slot_name(self._instance, app, release.version, start),
                 address,
                 release.port,
+                tuple(port.container for port in release.options.ports),
             )
             for start, address in zip(starts, addresses, strict=True)
         )
 
     def _slots(self, deploy: Deploy, running: Sequence[Running]) -> tuple[Slot, ...]:
-        ports = {r.version: r.port for r in self._catalog.releases(deploy.app)}
+        ports = {
+            r.version: (r.port, tuple(p.container for p in r.options.ports)) for r in self._catalog.releases(deploy.app)
+        }
         return tuple(
-            Slot(r.app, r.release, r.process, r.index, r.name, r.address, ports.get(r.release, 0)) for r in running
+            Slot(r.app, r.release, r.process, r.index, r.name, r.address, *ports.get(r.release, (0,))) for r in running
         )
 
     def claims(self, deploy: Deploy) -> Sequence[Write]:
@@ -114,8 +120,13 @@ class Steps:
 
     def prepare(self, deploy: Deploy) -> Deploy:
         command = deploy.release.processes.get(RELEASE_TYPE)
+        if deploy.fresh and is_data(deploy.app.name):
+            with self._progress.step("prepare", "Filling the volumes"):
+                paths = self._outfitter.fill(deploy.app, deploy.release, self._budgets.settle)
+                self._progress.console.detail(f"Kept: {', '.join(paths)}" if paths else "The image declares no VOLUME.")
         if not deploy.fresh or not command:
             return deploy
+        self._outfitter.links.open(deploy.app, deploy.release)
         name = f"{self._instance}-{deploy.app.name}-v{deploy.release.version}-release"
         with self._progress.step("prepare", f"Running the release command: {command}"):
             self._ports.runtime.start(self._spec(deploy, RELEASE_TYPE, 1, name, None, command))
@@ -133,6 +144,7 @@ class Steps:
     def start(self, deploy: Deploy) -> Deploy:
         if not deploy.slots:
             return deploy
+        self._outfitter.links.open(deploy.app, deploy.release)
         names = ", ".join(f"{s.process}.{s.index}" for s in deploy.slots)
         with self._progress.step("start", f"Starting {names}", "started"):
             at_once(self._start_one(deploy, slot) for slot in deploy.slots)
@@ -146,9 +158,9 @@ class Steps:
     def _spec(
         self, deploy: Deploy, process: str, index: int, name: str, address: str | None, command: str | None
     ) -> ContainerSpec:
-        release = deploy.release
-        env = environment(release, process, index)
-        return ContainerSpec(name, release.image, deploy.app.id, release.version, process, index, address, env, command)
+        app, release = deploy.app, deploy.release
+        spec = ContainerSpec(name, release.image, app.id, release.version, process, index, address, {}, command)
+        return self._outfitter.outfit(app, release, spec)
 
     def stop_new(self, deploy: Deploy) -> None:
         """They may have been routed for a moment: whoever reached them is answered before they go."""
@@ -165,10 +177,17 @@ class Steps:
     # --- register, route, commit ---
 
     def register(self, deploy: Deploy) -> Deploy:
+        release = deploy.release
         for slot in deploy.slots:
-            if deploy.release.routed and is_web(slot.process):
-                self._ports.registry.register(service_of(deploy.app, slot, deploy.release.config))
+            if release.routed and is_web(slot.process):
+                self._ports.registry.register(service_of(deploy.app, slot, release.config, release.tags))
+        self._announce(deploy)
         return deploy
+
+    def _announce(self, deploy: Deploy) -> None:
+        """Containers that were proved are found by the apps that link to this one."""
+        found = [s.name for s in deploy.slots if services(s.process, deploy.release.processes)]
+        self._outfitter.links.announce(deploy.app, found)
 
     def deregister_new(self, deploy: Deploy) -> None:
         for slot in deploy.slots:
@@ -193,7 +212,7 @@ class Steps:
 
     def truth(self, deploy: Deploy) -> Sequence[Write]:
         writes = [app_write(deploy.app), targets_write(deploy.app, _targets(deploy))]
-        if deploy.fresh:
+        if deploy.fresh or deploy.config:  # scaling may change CONTAINERS
             writes += [release_write(deploy.release), known_write(deploy.app, deploy.release.config)]
             writes.append(self._catalog.live_write(deploy.app, deploy.release))
         writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
@@ -204,12 +223,14 @@ class Steps:
 
     def drain(self, deploy: Deploy) -> Deploy:
         self._routing.settle(deploy.app)
+        self._outfitter.links.settle(deploy.app, deploy.release)
         at_once(self._keeping(slot) for slot in deploy.slots)
         self._wait_until_left(deploy.retire)
         return deploy
 
     def _wait_until_left(self, slots: Sequence[Slot]) -> None:
         web = [f"{s.address}:{s.port}" for s in slots if is_web(s.process)]
+        web += [f"{s.address}:{port}" for s in slots for port in s.ports]
         wait_until_closed(self._ports.router.connections, web, self._ports.clock, self._budgets.drain)
 
     def _keeping(self, slot: Slot) -> Callable[[], object]:
@@ -235,7 +256,8 @@ class Steps:
 def _targets(deploy: Deploy) -> Targets:
     release = deploy.release
     web = sorted(f"{s.address}:{release.port}" for s in deploy.after if is_web(s.process))
-    return Targets(release.version, release.routed, tuple(web) if release.routed else (), _front(deploy))
+    served = tuple(web) if release.routed else ()
+    return Targets(release.version, release.routed, served, _front(deploy), streams(release, deploy.after))
 
 
 def _front(deploy: Deploy) -> Front:
@@ -255,42 +277,3 @@ def _flip(deploy: Deploy) -> Flip:
 def _proving(deploy: Deploy) -> str:
     web = deploy.release.routed and any(is_web(s.process) for s in deploy.slots)
     return f"Waiting for web to answer on port {deploy.release.port}" if web else "Watching that it stays up"
-
-
-def wait_until_closed(
-    connections: Callable[[Iterable[str]], int], targets: Sequence[str], clock: Clock, budget: float
-) -> None:
-    """Wait until nobody is connected to `targets`, `budget` seconds at most."""
-    end = clock.monotonic() + budget
-    while targets and connections(targets) and clock.monotonic() < end:
-        clock.sleep(0.1)
-
-
-def prune_images(ports: Ports, catalog: Catalog, app: App, instance: str, keep: int) -> None:
-    """Drop the images and slugs of builds that no kept release has."""
-    for build in prunable(catalog.builds(app), catalog.releases(app), app.live, keep):
-        ports.runtime.untag(image_tag(instance, app.id, build.id))
-        ports.blobs.delete(slug_blob(build.id))
-        catalog.save_build(replace(build, image=""))
-    for build in catalog.builds(app)[:-KEPT_BUILDS]:
-        if not build.image:
-            ports.blobs.delete(f"builds/{app.id}/{build.id}")
-            catalog.forget_build(build)
-
-
-def stopping(ports: Ports, slots: Iterable[Slot], grace: float, console: Console) -> Iterable[Callable[[], object]]:
-    def stop(slot: Slot) -> None:
-        if ports.runtime.stop(slot.name, grace) and grace:
-            console.error(
-                f"{slot.process}.{slot.index}: Error R12 (Exit timeout) -> At least one process failed to exit"
-                f" within {grace:g} seconds of SIGTERM"
-            )
-
-    return [partial(stop, slot) for slot in slots]
-
-
-def at_once(acts: Iterable[Callable[[], object]]) -> None:
-    """Run them side by side; raise the first error after all have ended."""
-    with ThreadPoolExecutor(8, thread_name_prefix="deploy") as pool:
-        for future in [pool.submit(act) for act in acts]:
-            future.result()

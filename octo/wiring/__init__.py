@@ -11,7 +11,7 @@ from octo.assembly import Octo
 from octo.catalog import Catalog
 from octo.engine import Engine
 from octo.errors import Usage
-from octo.figures import branches, budgets, link_of, push_limits, rules, url_of
+from octo.figures import branches, budgets, link_of, push_limits, reserved, rules, url_of
 from octo.journal import Journal
 from octo.pipeline.account import Account
 from octo.pipeline.admission import Admission
@@ -22,6 +22,7 @@ from octo.pipeline.deploy import Deployer
 from octo.pipeline.disk import DiskGuard, Pruner
 from octo.pipeline.foreign import Foreign
 from octo.pipeline.health import Health
+from octo.pipeline.permits import Permits
 from octo.pipeline.receive import Receiver
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
@@ -57,15 +58,16 @@ def build(settings: Settings) -> Octo:
     catalog, journal, health = Catalog(store), Journal(store), Health(registry)
     routing = Routing(catalog, ports.router, settings.domain_suffix, health.well, more=settings.domain_suffixes)
     name, spans = settings.instance, budgets(settings)
-    deployer = Deployer(ports, catalog, routing, journal, instance=name, budgets=spans, later=background)
+    permits = Permits(ports, catalog, reserved(settings))
+    deployer = Deployer(ports, catalog, routing, journal, permits, instance=name, budgets=spans, later=background)
     wait = settings.push_wait
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
     account, guard, pruner = _disk(settings, engine, ports, catalog)
-    builds = _builds(settings, ports, catalog, guard)
+    builds = _builds(settings, ports, catalog, guard, permits)
     own = BranchApps(ports, catalog, changes, branches(settings))
     shipping = Shipping(ports, catalog, deployer, name)
     receiver = _receiver(settings, builds, deployer, routing, own, shipping)
-    oneoff = OneOff(ports.runtime, catalog, name)
+    oneoff = OneOff(ports.runtime, catalog, name, deployer.outfitter)
     procedures = {"deploy": deployer.procedure(), "destroy": changes.destroying()}
     parts = (ports, catalog, routing, journal, deployer)
     reconciler = Reconciler(*parts, procedures, instance=name, ends=own.sweep)
@@ -75,10 +77,10 @@ def build(settings: Settings) -> Octo:
     return Octo(settings, engine, store, ports, *made, *rest)
 
 
-def _builds(settings: Settings, ports: Ports, catalog: Catalog, guard: DiskGuard) -> Builds:
+def _builds(settings: Settings, ports: Ports, catalog: Catalog, guard: DiskGuard, permits: Permits) -> Builds:
     submodules = Submodules(ports.sandbox, catalog, push_limits(settings))
     admission = Admission(settings.build_queue or 2 * (os.cpu_count() or 1), settings.build_queue_length)
-    return Builds(ports, catalog, rules(settings), render, admission, submodules, guard)
+    return Builds(ports, catalog, rules(settings), render, admission, submodules, guard, permits)
 
 
 def _receiver(

@@ -75,7 +75,9 @@ def adapters(
         sandbox=_sandbox(settings, engine, stacks, background, machine),
         builder=_builder(settings, engine, stacks, machine),
         stacks=stacks,
-        runtime=DockerRuntime(engine, instance=settings.instance, subnet=settings.subnet),
+        runtime=DockerRuntime(
+            engine, instance=settings.instance, subnet=settings.subnet, link_network=settings.link_network
+        ),
         images=DockerImages(
             engine,
             registry=settings.private_registry,

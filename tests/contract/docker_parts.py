@@ -20,6 +20,7 @@ APP = "a" * 12
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 INSTANCE = f"octo-t{WORKER}-rt"
 SUBNET = IPv4Network(f"10.214.{WORKER % 4 * 64}.0/18")
+LINKS = f"10.222.{WORKER % 64 * 4}.0/22"
 A, B = (str(SUBNET[64]), str(SUBNET[65]))  # the first two that octo may allot
 FOREVER = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 
@@ -105,7 +106,7 @@ def until(runtime: DockerRuntime, name: str, word: bytes) -> None:
 def real_runtime() -> Iterator[DockerRuntime]:
     """A Runtime with its network, for the body of a `with`; nothing of it may be left."""
     need_stack()
-    docker = DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET))
+    docker = DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET), link_network=LINKS)
     docker.prepare()
     docker.prepare()
     try:

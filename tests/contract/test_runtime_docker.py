@@ -14,6 +14,7 @@ from tests.contract.docker_parts import (
     APP,
     ENGINE,
     INSTANCE,
+    LINKS,
     STACK,
     SUBNET,
     A,
@@ -202,20 +203,22 @@ def test_the_environment_arrives_whole_and_before_the_images_own(runtime: Docker
 
 
 def test_a_network_that_is_there_is_used_with_its_own_subnet(runtime: DockerRuntime) -> None:
-    other = DockerRuntime(ENGINE, instance=INSTANCE, subnet="10.219.0.0/24")
+    other = DockerRuntime(ENGINE, instance=INSTANCE, subnet="10.219.0.0/24", link_network=LINKS)
     other.prepare()
     assert next(iter(other.addresses())) == A
 
 
 def test_a_subnet_that_is_taken_is_told_with_what_to_change(runtime: DockerRuntime) -> None:
     with pytest.raises(Unavailable, match=f"{INSTANCE}-b-apps") as caught:
-        DockerRuntime(ENGINE, instance=f"{INSTANCE}-b", subnet=str(SUBNET)).prepare()
+        DockerRuntime(ENGINE, instance=f"{INSTANCE}-b", subnet=str(SUBNET), link_network=LINKS).prepare()
     assert caught.value.hint == "Choose another subnet in octo.toml."
 
 
 def test_an_engine_that_is_away_is_told_with_what_to_start() -> None:
     with pytest.raises(Unavailable, match="cannot reach the Docker engine") as caught:
-        DockerRuntime(Engine(Path("/nonexistent/docker.sock")), instance=INSTANCE, subnet=str(SUBNET)).prepare()
+        DockerRuntime(
+            Engine(Path("/nonexistent/docker.sock")), instance=INSTANCE, subnet=str(SUBNET), link_network=LINKS
+        ).prepare()
     assert caught.value.hint == "Start it: systemctl start docker"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from octo import dockerspec
 from octo.adapters.runtime_docker import DockerRuntime
-from tests.contract.docker_parts import ENGINE, INSTANCE, SUBNET, image
+from tests.contract.docker_parts import ENGINE, INSTANCE, LINKS, SUBNET, image
 
 Layer = Mapping[str, object]
 
@@ -41,7 +41,7 @@ def test_the_first_expose_of_the_own_dockerfile_comes_first(
 
 @pytest.fixture
 def runtime() -> DockerRuntime:
-    return DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET))
+    return DockerRuntime(ENGINE, instance=INSTANCE, subnet=str(SUBNET), link_network=LINKS)
 
 
 @pytest.mark.row("D4")

@@ -8,6 +8,7 @@ from octo.formation import wanted
 from octo.journal import Journal
 from octo.model import App, AppName, Build, BuildStatus, Hostname, Release, ReleaseStatus
 from octo.pipeline.deploy import Deployer
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import Deploy, image_tag, is_web
 from octo.pipeline.reconcile import Reconciler
 from octo.pipeline.routing import Routing
@@ -84,6 +85,7 @@ class World:
             self.catalog,
             self.routing,
             self.journal,
+            Permits(self.ports, self.catalog, {8080: "all websites"}),
             instance="octo",
             budgets=BUDGETS,
             later=lambda act: act() and None,

@@ -67,6 +67,7 @@ class Host:
             "OCTO_INSTANCE": self.instance,
             "OCTO_SUBNET": f"10.220.{16 * number}.0/20",
             "OCTO_BUILD_NETWORK": f"10.219.{16 * number}.0/20",
+            "OCTO_LINK_NETWORK": f"10.221.{16 * number}.0/20",
             "OCTO_BUILD_ENGINE": str(ENGINE_FOLDER),
             "OCTO_STACKS": str(STACKS),
             "OCTO_SSH_PORT": str(self.ssh_port),

@@ -7,6 +7,7 @@ drafts.py   a table with what its apps bring, or brought when it was good last
 candidates.py   a draft -> a tree that nginx takes; who brings what nginx refuses harms itself alone
 trees.py    the files on disk: one folder per generation, `current` points to the one that serves
 master.py   the nginx process: start, adopt, test, reload, stop, ask its workers
+hostports.py  TCP ports of the host that lead to apps: those that can be served
 sockets.py  what the kernel knows of connections and listeners
 look.py     how nginx is, who is connected
 logs.py     the access log counted and kept small, the error log quoted

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from octo.adapters.router_nginx import sockets
+from octo.adapters.router_nginx.hostports import HostPorts
 from octo.adapters.router_nginx.logs import Logs
 from octo.adapters.router_nginx.master import Master
 from octo.adapters.router_nginx.trees import Trees
@@ -12,8 +13,17 @@ from octo.adapters.router_nginx.trees import Trees
 
 class Look:
     def __init__(
-        self, prefix: Path, master: Master, trees: Trees, logs: Logs, *, ports: Sequence[int], user: int
+        self,
+        prefix: Path,
+        master: Master,
+        trees: Trees,
+        logs: Logs,
+        streams: HostPorts,
+        *,
+        ports: Sequence[int],
+        user: int,
     ) -> None:
+        self._streams = streams
         self._prefix, self._master, self._trees, self._logs = prefix, master, trees, logs
         self._ports, self._user = frozenset(ports), user
 
@@ -35,8 +45,9 @@ class Look:
         """Clients of an old worker that have no connection to an app and are not being sent an answer."""
         held = sockets.socket_inodes(worker)
         here = [s for s in mine if s.inode in held and s.state == sockets.ESTABLISHED]
+        streaming = sum(s.local_port in self._streams.seen for s in here)  # each has one to a container beside
         clients = [s for s in here if s.local_port in self._ports]
-        busy = len(here) - len(clients) + sum(s.queued > 0 for s in clients)
+        busy = len(here) - len(clients) - 2 * streaming + sum(s.queued > 0 for s in clients)
         return max(0, len(clients) - busy)
 
     def _process_problems(self) -> Sequence[str]:
@@ -50,6 +61,7 @@ class Look:
             found.append("nginx serves another table than the last one that was applied")
         held = ((port, sockets.holder(port, self._user)) for port in sorted(self._ports)) if found else ()
         found += [f"port {port} is taken by {who}" for port, who in held if who]
+        found += self._streams.problems
         return [*found, *(f"nginx says: {line}" for line in self._logs.serious()[-3:])]
 
     def _folder_problems(self) -> Sequence[str]:

@@ -15,7 +15,7 @@ from octo.adapters.router_nginx import sockets
 from octo.errors import RouterFailed, Unavailable
 
 _FOLDERS = ("run", "logs", "temp")  # what nginx writes; all else is root's
-_LOWEST_FREE_PORT = 1024
+_STREAM = "ngx_stream_module.so"
 _SHUTTING = b"is shutting down"
 
 
@@ -121,6 +121,20 @@ class Master:
                 _signal(pid, signal.SIGKILL)
         wait_until(lambda: not any(map(self._mine, everyone)), 3.0)
 
+    def stream_module(self) -> str | None:
+        """Path of the module for plain TCP; "" when nginx has it built in, None when it is not there at all."""
+        words = self._run(["-V"]).text.split()
+        if "--with-stream" in words:
+            return ""
+        folder = next((w.partition("=")[2] for w in words if w.startswith("--modules-path=")), "/usr/lib/nginx/modules")
+        module = f"{folder}/{_STREAM}"
+        return module if Path(module).is_file() else None
+
+    def held(self) -> frozenset[int]:
+        """The sockets of the running master, listeners among them."""
+        pid = self.pid()
+        return sockets.socket_inodes(pid) if pid else frozenset()
+
     # --- its workers
 
     def workers(self, pid: int) -> frozenset[int]:
@@ -156,8 +170,6 @@ class Master:
     def _run(self, arguments: Sequence[str]) -> process.Finished:
         argv = ["nginx", "-e", "stderr", "-p", f"{self._prefix}/", *arguments]
         try:
-            if min(self._ports) >= _LOWEST_FREE_PORT:
-                return process.run(argv, user=self._user)
             return process.run([*_with_low_ports(self._user), *argv])
         except Unavailable as error:
             raise RouterFailed(error.message, hint=error.hint) from None
@@ -198,7 +210,7 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
 
 
 def _with_low_ports(user: int) -> Sequence[str]:
-    """One capability instead of a master that runs as root."""
+    """One capability instead of a master that runs as root; a running one could not get it when an app needs it."""
     bind = "+net_bind_service"
     return (
         *("setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"),

@@ -3,7 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address, ip_address
 from pathlib import Path
@@ -14,14 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from octo import codec
 from octo.errors import RouterFailed
 from octo.model import shown
-from octo.ports import Route
+from octo.ports import Route, Stream
 
 ROUTES = "routes.json"  # the table itself, in each tree: what `start` renders again after an upgrade
 
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _ID = re.compile(r"[0-9a-f]{1,32}")
-_APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_APP = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _TARGET = re.compile(r"([0-9.]{7,15}):([1-9][0-9]{0,4})")
 _PATH = re.compile(r"/[A-Za-z0-9._+@,=/-]*")
 _UNIX_SOCKET_MAX = 107  # bytes, sun_path of unix(7) without its NUL
@@ -51,6 +51,7 @@ class Frame:
     socket: Path  # where the marker answers
     open_files: int  # that a worker may have
     workers: int
+    stream_module: Callable[[], str] = str  # path of the module for plain TCP; "" where nginx has it built in
     tls_port: int = 0  # 0: no https
 
 
@@ -87,9 +88,10 @@ class Renderer:
         served = [replace(r, targets=()) if r.front.template and r.id not in brought.blocks else r for r in routes]
         main = self._main(routes)
         secured = sorted(brought.secured.items())
+        tables = {"routes": served, "secured": secured, "streams": any(_streams(routes))}
         files = {
             **{name: self._render(f"{name}.j2", **main) for name in _FRAMES},
-            **{name: self._render(f"{name}.j2", routes=served, secured=secured) for name in _TABLES},
+            **{name: self._render(f"{name}.j2", **tables) for name in _TABLES},
             **self._pages(),
         }
         return {name: text.encode() for name, text in files.items()} | {ROUTES: codec.dumps(routes)}
@@ -108,6 +110,7 @@ class Renderer:
             "endpoint": (self._frame.listen, self._frame.port),
             "tls": (self._frame.listen, self._frame.tls_port) if self._frame.tls_port else None,
             "tls_port": self._frame.tls_port,
+            "stream_module": self._frame.stream_module() if any(_streams(routes)) else "",
             "hash_size": max(2048, 1 << (2 * entries).bit_length()),
         }
 
@@ -124,7 +127,12 @@ class Renderer:
 
 
 _FRAMES = ("nginx.conf", "listen.conf", "locations.conf", "proxy.conf")
-_TABLES = ("hosts.map", "idle.map", "releases.map", "forced.map", "tls.map", "upstreams.conf")
+_TABLES = ("hosts.map", "idle.map", "releases.map", "forced.map", "tls.map", "upstreams.conf", "streams.conf")
+
+
+def _streams(routes: Sequence[Route]) -> Iterator[Stream]:
+    """Those that something listens for."""
+    return (stream for route in routes for stream in route.streams if stream.targets)
 
 
 def check(routes: Sequence[Route]) -> None:
@@ -137,6 +145,10 @@ def check(routes: Sequence[Route]) -> None:
             host(one)
         for one in route.targets:
             target(one)
+        for stream in route.streams:
+            endpoint((stream.ip, stream.port))
+            for one in stream.targets:
+                target(one)
     _no_doubles(routes)
 
 
@@ -145,6 +157,7 @@ def _no_doubles(routes: Sequence[Route]) -> None:
     for what, values in (
         ("host", [host for route in routes for host in route.hosts]),
         ("app id", [route.id for route in routes]),
+        ("port", [stream.port for route in routes for stream in route.streams]),
     ):
         twice = [value for value, count in Counter(map(str, values)).items() if count > 1]
         if twice:

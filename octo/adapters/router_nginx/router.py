@@ -15,6 +15,7 @@ from pathlib import Path
 from octo.adapters.router_nginx.candidates import Candidates
 from octo.adapters.router_nginx.certificates import Certificates
 from octo.adapters.router_nginx.drafts import Drafts
+from octo.adapters.router_nginx.hostports import HostPorts
 from octo.adapters.router_nginx.logs import LIMIT, Logs
 from octo.adapters.router_nginx.look import Look
 from octo.adapters.router_nginx.master import Master, wait_until
@@ -22,7 +23,7 @@ from octo.adapters.router_nginx.own import Templates
 from octo.adapters.router_nginx.render import Frame, Renderer, check
 from octo.adapters.router_nginx.trees import Tree, Trees
 from octo.errors import RouterFailed
-from octo.ports import Route, Tally
+from octo.ports import Route, Stream, Tally
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +63,11 @@ class NginxRouter:
         log_limit: int = LIMIT,
         own: Own = Own(),
     ) -> None:
-        self._prefix = prefix
-        self._patience, self._secure = patience, own.tls_port > 0
+        self._prefix, self._patience, self._secure = prefix, patience, own.tls_port > 0
         ports = (port, own.tls_port) if self._secure else (port,)
-        self._trees = Trees(prefix, group=user)
+        self._trees, self._logs = Trees(prefix, group=user), Logs(prefix, limit=log_limit)
         self._master = Master(prefix, ports=ports, user=user)
-        self._logs = Logs(prefix, limit=log_limit)
+        self._ports = HostPorts(self._master, user)
         self._workers = os.cpu_count() or 1
         frame = Frame(
             listen=listen,
@@ -77,12 +77,13 @@ class NginxRouter:
             open_files=_open_files(),
             workers=self._workers,
             tls_port=own.tls_port,
+            stream_module=lambda: self._ports.module() or "",
         )
         self._renderer = Renderer(templates, frame)
         certificates = Certificates(own.certificates, prefix / "default.pem", own.suffixes)
         self._drafts = Drafts(self._renderer, Templates(own.templates, frame), certificates, secure=self._secure)
         self._candidates = Candidates(self._trees, self._master, self._renderer, self._drafts)
-        self._look = Look(prefix, self._master, self._trees, self._logs, ports=ports, user=user)
+        self._look = Look(prefix, self._master, self._trees, self._logs, self._ports, ports=ports, user=user)
         self._faults: Mapping[str, str] = {}  # of the table that serves
         self._turn, self._waiting = threading.Lock(), threading.Lock()  # held by who reloads; guards the four below
         self._offered: tuple[int, Table] = (0, ())  # the newest table, and its number
@@ -101,6 +102,7 @@ class NginxRouter:
         table = tuple(self._trees.last_routes())
         try:
             check(table)
+            table = tuple(self._ports.servable(table))
         except RouterFailed as error:  # an older octo's table; the right one follows with the next apply
             log.warning("nginx starts with an empty table: %s", error)
             table = ()
@@ -113,7 +115,7 @@ class NginxRouter:
     def apply(self, routes: Sequence[Route], *, anew: bool = False) -> bool:
         """Serve this table and no other. Calls that wait for one another share a reload: the newest table's."""
         check(routes)
-        table = tuple(sorted(routes, key=lambda route: route.id))
+        table = tuple(sorted(self._ports.servable(routes), key=lambda route: route.id))
         ours = self._offer(table)
         if not anew:
             return self._take_turn(ours, table)
@@ -144,6 +146,9 @@ class NginxRouter:
 
     def faults(self) -> Mapping[str, str]:
         return self._faults
+
+    def taken(self, streams: Iterable[Stream]) -> str:
+        return self._ports.taken(streams)
 
     def connections(self, targets: Iterable[str]) -> int:
         return self._look.connections(targets)

@@ -2,9 +2,11 @@
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from octo.runoptions import ANY
 
 ESTABLISHED, SYN_SENT, LISTEN = 0x01, 0x02, 0x0A
 
@@ -12,6 +14,7 @@ ESTABLISHED, SYN_SENT, LISTEN = 0x01, 0x02, 0x0A
 @dataclass(frozen=True)
 class Socket:
     local_port: int
+    local_ip: str  # "::" any of IPv6, and with it any of IPv4; "" one of IPv6 alone
     remote: str  # "address:port"; "" for IPv6
     state: int
     queued: int  # bytes sent that the other side has not taken yet
@@ -33,7 +36,15 @@ def _socket(line: str) -> Socket:
     words = line.split()
     local_port = int(words[1].rpartition(":")[2], 16)
     state, queued = int(words[3], 16), int(words[4].partition(":")[0], 16)
-    return Socket(local_port, _address(words[2]), state, queued, int(words[7]), int(words[9]))
+    local_ip = _local(words[1].partition(":")[0])
+    return Socket(local_port, local_ip, _address(words[2]), state, queued, int(words[7]), int(words[9]))
+
+
+def _local(text: str) -> str:
+    if not text.strip("0") and len(text) == 32:
+        return "::"
+    mapped = text[24:] if text.startswith("0" * 16 + "FFFF0000") else text
+    return _address(f"{mapped}:0").partition(":")[0]
 
 
 def _address(text: str) -> str:
@@ -59,8 +70,20 @@ def socket_inodes(pid: int) -> frozenset[int]:
 def holder(port: int, uid: int) -> str | None:
     """Who else than `uid` listens on the port, in words; None when nobody does."""
     inodes = {s.inode for s in sockets() if s.state == LISTEN and s.local_port == port and s.uid != uid}
-    if not inodes:
-        return None
+    return who(inodes) if inodes else None
+
+
+def in_the_way(ip: str, port: int) -> Iterator[Socket]:
+    """Listeners beside which nobody else can listen at that address."""
+    for s in sockets():
+        overlaps = s.local_ip in (ip, ANY, "::") or (ip == ANY and s.local_ip != "")
+        if s.state == LISTEN and s.local_port == port and overlaps:
+            yield s
+
+
+def who(inodes: Collection[int]) -> str:
+    """The process that has one of these sockets, in words."""
+    inodes = set(inodes)
     for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         if inodes & socket_inodes(pid):
             return f"{_name(pid)} (pid {pid})"

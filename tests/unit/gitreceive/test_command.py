@@ -27,7 +27,8 @@ ACCEPTED = {
     "git-receive-pack 'web.git/'": (RECEIVE, "web"),
     "git-upload-archive 'web.git'": ("git-upload-archive", "web"),  # 21
     "git upload-archive '/web/'": ("git-upload-archive", "web"),
-    "git-receive-pack 'web-.git'": (RECEIVE, "web-"),  # 38: the rule for names allows it
+    "git-receive-pack 'web-.git'": (RECEIVE, "web-"),  # 38: octod says why it takes no such name
+    "git-receive-pack 'testing_redis_data.git'": (RECEIVE, "testing_redis_data"),
     "git-receive-pack 'a'": (RECEIVE, "a"),
     f"git-receive-pack '{'a' * 63}.git'": (RECEIVE, "a" * 63),
 }

@@ -4,11 +4,12 @@ import pytest
 
 from octo import model
 from octo.errors import Usage
-from octo.model import Release, environment
+from octo.model import AppName, Release, environment
+from octo.options import KEYS
 
 
 @pytest.mark.row("A16")
-@pytest.mark.parametrize("name", ["a", "shop", "shop-2", "a" * 63, "a-"])
+@pytest.mark.parametrize("name", ["a", "shop", "shop-2", "a" * 63, "testing_redis_data", "a_", "a-_"])
 def test_good_app_names_pass(name: str) -> None:
     assert model.app_name(name) == name
 
@@ -31,7 +32,8 @@ BAD_NAMES = [
     "a.git",
     "wéb",
     "we\u200bb",
-    "a_b",
+    "_b",
+    "a-",
     "$(id)",
     "`id`",
     "a;id",
@@ -151,13 +153,22 @@ def test_keys_that_steer_octo_are_not_handed_to_the_app() -> None:
         "MEMORY_LIMIT": "64m",
         "SSL_KEY": "/x",
         "NO_HTTP_PROXY": "1",
+        **dict.fromkeys(KEYS, "x"),
     }
-    given = environment(Release("a", 3, "sha256:x", 0, commit="c0ffee", config=config, port=8000), "web", 2)
-    assert given == {"DEBUG": "1", "PORT": "8000", "DYNO": "web.2", "SOURCE_VERSION": "c0ffee", "OCTO_RELEASE": "v3"}
+    release = Release("a", 3, "sha256:x", 0, commit="c0ffee", config=config, port=8000)
+    octos = {
+        "PORT": "8000",
+        "DYNO": "web.2",
+        "SOURCE_VERSION": "c0ffee",
+        "OCTO_RELEASE": "v3",
+        "CONTAINER_NAME": "shop",
+    }
+    assert environment(AppName("shop"), release, "web", 2) == {"DEBUG": "1", **octos}
 
 
 def test_the_apps_own_port_wins_over_an_env_of_the_image() -> None:
-    assert environment(Release("a", 1, "x", 0, port=5000, config={"PORT": "5000"}), "web", 1)["PORT"] == "5000"
+    release = Release("a", 1, "x", 0, port=5000, config={"PORT": "5000"})
+    assert environment(AppName("shop"), release, "web", 1)["PORT"] == "5000"
 
 
 @pytest.mark.parametrize("given", ["0x7f.1", "a.1", "127.1", "1.1", "a.b.0"])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from octo.catalog import app_write
+from octo.catalog.writes import app_write
 from octo.daemon.access import Access, Actor
 from octo.daemon.routes import application
 from octo.disk import Stored

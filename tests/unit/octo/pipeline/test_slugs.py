@@ -16,10 +16,11 @@ from octo.pipeline.admission import Admission
 from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order, Rules
 from octo.pipeline.disk import DiskGuard
+from octo.pipeline.effects import prune_images
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import slug_blob
 from octo.pipeline.slugs import Slugs
 from octo.pipeline.source import Source
-from octo.pipeline.steps import prune_images
 from octo.pipeline.submodules import Submodules
 from octo.ports import Limits, SandboxSpec, SlugSpec, Streams
 from octo.slugname import Wanted
@@ -81,7 +82,8 @@ def two_at_once(stood: Stood, catalog: Catalog, app: App) -> Sequence[Build]:
     stood.builder.compose = compose  # type: ignore[attr-defined, method-assign, assignment]
     submodules, guard = Submodules(stood.sandbox, catalog, LIMITS), DiskGuard(FakeDisks(), 0)
     rules, place = Rules(LIMITS, "octo"), Admission(2, 2)
-    builds = Builds(stood.ports, catalog, rules, lambda write: FakeConsole(), place, submodules, guard)
+    permits = Permits(stood.ports, catalog, {})
+    builds = Builds(stood.ports, catalog, rules, lambda write: FakeConsole(), place, submodules, guard, permits)
     threads = [threading.Thread(target=build) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -15,6 +15,7 @@ from octo.pipeline.admission import Admission
 from octo.pipeline.attend import Session
 from octo.pipeline.build import Builds, Order, Rules
 from octo.pipeline.disk import DiskGuard
+from octo.pipeline.permits import Permits
 from octo.pipeline.plan import slug_blob
 from octo.pipeline.source import Source
 from octo.pipeline.stacks import needed
@@ -55,9 +56,9 @@ class Kitchen:
         stood.sandbox.act = self._act
         stood.builder.compose = self._compose  # type: ignore[attr-defined]
         submodules = Submodules(stood.sandbox, catalog, LIMITS)
-        guard = DiskGuard(FakeDisks(), 0)
+        guard, permits, rules = DiskGuard(FakeDisks(), 0), Permits(stood.ports, catalog, {}), Rules(LIMITS, "octo")
         self._builds = Builds(
-            stood.ports, catalog, Rules(LIMITS, "octo"), lambda write: FakeConsole(), Admission(1, 1), submodules, guard
+            stood.ports, catalog, rules, lambda write: FakeConsole(), Admission(1, 1), submodules, guard, permits
         )
 
     def build(self, app: App) -> Build:

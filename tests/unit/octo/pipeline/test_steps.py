@@ -3,7 +3,7 @@
 import pytest
 
 from octo.model import Slot
-from octo.pipeline.steps import at_once, stopping
+from octo.pipeline.effects import at_once, stopping
 from tests.fakes import FakeConsole
 from tests.unit.octo.pipeline.parts import ports
 
