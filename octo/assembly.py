@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from octo.catalog import Catalog
+from octo.catalog.writes import Live
 from octo.engine import Engine
 from octo.errors import OctoError
 from octo.figures import url_of
@@ -28,7 +29,7 @@ from octo.pipeline.routing import Routing
 from octo.pipeline.run import OneOff
 from octo.pipeline.scale import Changes
 from octo.pipeline.shipping import Shipping
-from octo.ports import Ports, Store
+from octo.ports import Ports, Running, Store
 from octo.sandbox.cgroups import Cgroups
 from octo.settings import Settings
 
@@ -76,16 +77,24 @@ class Octo:
         return app
 
     def status(self, app: App) -> str:
-        """OK, DOWN or STOPPED; an app that was never deployed is STOPPED, one that passes no check is DOWN."""
-        live = self.catalog.live(app)
+        return self.statuses([app])[app.id]
+
+    def statuses(self, apps: Sequence[App]) -> Mapping[str, str]:
+        """By App.id: OK, DOWN or STOPPED; one that was never deployed is STOPPED, one that passes no check is DOWN.
+
+        Three lists for all apps: one question an app would make a thousand apps slow.
+        """
+        lives, scales, going = self.catalog.lives(), self.catalog.scales(), self.deployer.retiring()
+        up = [r for r in self.ports.runtime.list() if r.state == "running" and r.name not in going]
+        return {app.id: self._standing(app, lives.get(app.id), scales.get(app.id, {}), up) for app in apps}
+
+    def _standing(self, app: App, live: Live | None, scale: Mapping[str, int], up: Sequence[Running]) -> str:
         if live is None or app.stopped:
             return "STOPPED"
-        want = wanted(live.processes, self.catalog.scale(app))
-        going = self.deployer.retiring()
-        mine = [r for r in self.ports.runtime.list(app.id) if r.release == app.live and r.name not in going]
-        up = [r for r in mine if r.state == "running"]
-        web = [f"{r.address}:{live.port}" for r in up if is_web(r.process)]
-        there = all(sum(r.process == p for r in up) >= n for p, n in want.items())
+        mine = [r for r in up if r.app == app.id and r.release == app.live]
+        web = [f"{r.address}:{live.port}" for r in mine if is_web(r.process)]
+        want = wanted(live.processes, scale)
+        there = all(sum(r.process == p for r in mine) >= n for p, n in want.items())
         return "OK" if there and not (live.routed and self.health.fails(web)) else "DOWN"
 
     def private(self) -> Iterable[tuple[Path, int]]:

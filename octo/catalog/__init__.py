@@ -190,6 +190,10 @@ class Catalog:
         found = self.store.get(f"octo/formation/{app.id}")
         return dict(json.loads(found.data)) if found else {}
 
+    def scales(self) -> Mapping[str, Mapping[str, int]]:
+        """By App.id, of those that were scaled."""
+        return {key.rpartition("/")[2]: json.loads(value.data) for key, value in self.store.list("octo/formation/")}
+
     def targets(self) -> Mapping[str, Targets]:
         """By App.id."""
         found = self.store.list("octo/routes/")
@@ -223,7 +227,7 @@ class Catalog:
         with suppress(NotFound):  # records of builds are kept for a while, releases longer
             build = self.build(app, release.build)
             stack, slug = build.stack, build.slug
-        live = Live(release.version, release.created_at, release.routed, release.processes, stack, slug)
+        live = Live(release.version, release.created_at, release.routed, release.processes, stack, slug, release.port)
         return Write(f"octo/live/{app.id}", codec.dumps(live))
 
     def builds(self, app: App) -> Sequence[Build]:

@@ -39,6 +39,7 @@ class Live:
     processes: Mapping[str, str | None] = field(default_factory=dict)
     stack: str = ""  # as in Build.stack
     slug: int = 0  # bytes, as in Build.slug
+    port: int = 5000
 
 
 def free_addresses(candidates: Iterable[str], taken: Mapping[str, str], count: int, *, after: str | None) -> list[str]:

@@ -28,7 +28,7 @@ def rewrite(words: Sequence[str]) -> list[str]:
         return _config(second, words[2:])
     if first in ("start", "domains") and second in ("-c", "--container"):
         name = _needed(_options(words[1:])[0], "container")
-        return ["ps:start" if first == "start" else "domains", name]
+        return [first, name]
     return list(words)
 
 

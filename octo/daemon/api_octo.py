@@ -8,17 +8,20 @@ from octo.daemon import doctor as examining
 from octo.daemon.access import Verb
 from octo.daemon.api import Ask, Json, Resource
 from octo.errors import Unavailable
-from octo.model import App
 
 
 def status(ask: Ask) -> Json:
-    return [_status(ask, app) for app in ask.octo.catalog.apps()]
-
-
-def _status(ask: Ask, app: App) -> Json:
-    live = ask.octo.catalog.live(app)
-    routed = live is None or live.routed
-    return {"name": app.name, "status": ask.octo.status(app), "url": ask.octo.url(app), "routed": routed}
+    apps, lives = ask.octo.catalog.apps(), ask.octo.catalog.lives()
+    standing = ask.octo.statuses(apps)
+    return [
+        {
+            "name": app.name,
+            "status": standing[app.id],
+            "url": ask.octo.url(app),
+            "routed": app.id not in lives or lives[app.id].routed,
+        }
+        for app in apps
+    ]
 
 
 def doctor(ask: Ask) -> Json:

@@ -58,7 +58,8 @@ def put(ask: Ask) -> Json:
     config = ask.octo.catalog.config(app) if app else {}
     address = ask.given("address", "") or _own_address(ask)
     service = by_hand(name, address, port_number(ask.text("port")), ask.given("tags", ""), config)
-    if config.get("NO_HTTP_PROXY"):
+    live = ask.octo.catalog.live(app) if app else None
+    if config.get("NO_HTTP_PROXY") or (live and live.options.no_http_proxy):
         return None
     ask.octo.ports.registry.register(service)
     return shape(service)

@@ -133,7 +133,9 @@ def _octohost(octo: Octo) -> Iterator[Finding]:
 
 
 def _apps(octo: Octo) -> Iterator[Finding]:
-    down = [app.name for app in octo.catalog.apps() if octo.status(app) == "DOWN"]
+    apps = octo.catalog.apps()
+    standing = octo.statuses(apps)
+    down = [app.name for app in apps if standing[app.id] == "DOWN"]
     yield Finding(
         "apps",
         not down,

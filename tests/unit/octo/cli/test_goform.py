@@ -19,7 +19,7 @@ from octo.errors import Usage
         ("config show -c shop", ["config", "shop"]),
         ("config export", ["config:export"]),
         ("config export -c shop", ["config:export", "shop"]),
-        ("start -c shop", ["ps:start", "shop"]),
+        ("start -c shop", ["start", "shop"]),
         ("domains -c shop", ["domains", "shop"]),
         ("move sites 10.0.0.1", ["move:sites", "10.0.0.1"]),
         ("move config 10.0.0.1 ann", ["move:config", "10.0.0.1", "ann"]),
