@@ -1,5 +1,7 @@
 """/apps: Heroku's app resource."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from octo.catalog.writes import Live
@@ -11,8 +13,17 @@ from octo.pipeline.refs import short
 IMAGE = "container"  # Heroku's name for the stack of an app that brings its own image
 
 
-def document(ask: Ask, app: App, live: Live | None) -> Json:
-    parent = ask.octo.catalog.by_id(app.parent) if app.parent else None
+@dataclass(frozen=True)
+class Beside:
+    """What an app's document holds beside the app, by App.id: read once for as many apps as are shown."""
+
+    lives: Mapping[str, Live]
+    ends: Mapping[str, float]
+    apps: Mapping[str, App]
+
+
+def document(ask: Ask, app: App, beside: Beside) -> Json:
+    live, parent = beside.lives.get(app.id), beside.apps.get(app.parent)
     stack = {"name": live.stack.rpartition("-")[0] if live and live.stack else IMAGE}
     return {
         "id": app.id,
@@ -26,7 +37,7 @@ def document(ask: Ask, app: App, live: Live | None) -> Json:
         "stopped": app.stopped,
         "parent": {"id": parent.id, "name": parent.name} if parent else None,
         "branch": short(app.branch) if app.parent else None,
-        "ends_at": iso(ask.octo.catalog.ending(app)),
+        "ends_at": iso(beside.ends.get(app.id)),
         "maintenance": False,
         "stack": stack,
         "build_stack": stack,
@@ -37,15 +48,20 @@ def document(ask: Ask, app: App, live: Live | None) -> Json:
 
 
 def shape(ask: Ask, app: App) -> Json:
-    return document(ask, app, ask.octo.catalog.brief(app))
+    catalog = ask.octo.catalog
+    live, end = catalog.brief(app), catalog.ending(app)
+    parent = catalog.by_id(app.parent) if app.parent else None
+    beside = Beside({app.id: live} if live else {}, {app.id: end} if end else {}, {parent.id: parent} if parent else {})
+    return document(ask, app, beside)
 
 
 def every(ask: Ask) -> Json:
     """?names=1 gives the names alone, at a small part of the cost."""
+    apps = ask.octo.catalog.apps()
     if ask.query.get("names"):
-        return [{"name": app.name} for app in ask.octo.catalog.apps()]
-    lives = ask.octo.catalog.lives()
-    return [document(ask, app, lives.get(app.id)) for app in ask.octo.catalog.apps()]
+        return [{"name": app.name} for app in apps]
+    beside = Beside(ask.octo.catalog.lives(), ask.octo.catalog.endings(), {app.id: app for app in apps})
+    return [document(ask, app, beside) for app in apps]
 
 
 def create(ask: Ask) -> Json:
