@@ -103,7 +103,7 @@ def destroy(
     confirm: Annotated[str, typer.Option("--confirm", metavar="APP", help="The name again.", show_default=False)] = "",
     volumes: Annotated[bool, typer.Option("--volumes", help="Remove its volumes and what they hold, too.")] = False,
 ) -> None:
-    """Remove an app with its code, config, domains and releases, and the apps of its branches, for ever.
+    """Remove an app for ever: code, config, domains, releases, its branches' apps.
 
     Its volumes stay, unless --volumes is said.
     """

@@ -102,7 +102,9 @@ def download(
     app: App = "",
     raw: Annotated[bool, typer.Option("--raw", help="By SSH: standard output is no terminal there.")] = False,
 ) -> None:
-    """Write a build's slug, a .tgz, to standard output: octo builds:download shop main > slug.tgz
+    """Write a build's slug, a .tgz, to standard output.
+
+    As in: octo builds:download shop main > slug.tgz
 
     Without more words it is the slug of the release that serves. Of several builds it is the newest that has one.
     A slug's name is OWNER/APP/REF/COMMIT, as builds:info shows it, with %2F for a slash in REF.
@@ -183,7 +185,10 @@ def _write(part: bytes) -> None:
 
 @command("build:cache:purge", GROUP)
 def purge(app_word: AppWord = None, app: App = "", as_: As = Format.TEXT) -> None:
-    """Empty the cache of an app's builds: the next one fetches and makes everything anew."""
+    """Empty the cache of an app's builds.
+
+    The next one fetches and makes everything anew.
+    """
     name = session().app(words.alone(app, app_word))
     gone = api().stream("DELETE", url("apps", name, "build-cache"), None, steps(as_).tell)
     if as_ is Format.JSON:

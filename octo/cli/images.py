@@ -19,7 +19,10 @@ def start(
     image: Annotated[bool, typer.Option("--image", help="Deploy the image of its name, whatever runs now.")] = False,
     as_: As = Format.TEXT,
 ) -> None:
-    """Start an app that is stopped, or one from the image BUILD_ORG/NAME; with N containers of web."""
+    """Start an app that is stopped, or one from the image of its name.
+
+    That image is BUILD_ORG/NAME, as octoprod/shop. N: containers of web.
+    """
     words.at_most(2, given)
     name = app_name(given[0])
     body = {"name": name, "image": image, "quantity": quantity(given[1]) if len(given) > 1 else 0}

@@ -1,4 +1,7 @@
-"""One octo per worker for all stories; a story that kills or restarts octod takes one of its own."""
+"""One octo per worker and store for all stories; a story that kills or restarts octod takes one of its own.
+
+Every story that takes `host` or `own_host` runs once on SQLite and once on Consul; OCTO_TEST_STORE names one of them.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +14,7 @@ from tests.contract.engine_parts import place
 from tests.stories.host import Host, Repository
 
 Name = Callable[[str], str]
+STORES = [os.environ["OCTO_TEST_STORE"]] if os.environ.get("OCTO_TEST_STORE") else ["sqlite", "consul"]
 
 
 @contextmanager
@@ -31,21 +35,21 @@ def build_engine() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=STORES)
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     with serving(**store(request)) as made:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(params=STORES)
 def own_host(request: pytest.FixtureRequest) -> Iterator[Host]:
     with serving(**store(request)) as made:
         yield made
 
 
 def store(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """OCTO_TEST_STORE=consul runs the stories on Consul."""
-    if os.environ.get("OCTO_TEST_STORE") != "consul":
+    """The settings of the store that the story runs on."""
+    if getattr(request, "param", STORES[0]) == "sqlite":
         return {}
     consul: ConsulAgent = request.getfixturevalue("consul")
     place = f"story-{os.urandom(4).hex()}"

@@ -83,7 +83,7 @@ def test_https_is_forced_and_certified_by_config_at_once(
     assert host.get(zone, "/x")[0] == 301 and host.get(app)[0] == 301
     certificate, key = pair(tmp_path, zone)
     wrong, other = pair(tmp_path, "blog.test", stem="wrong")
-    half = host.octo("config:set", f"{app}/SSL_CERTIFICATE", certificate.read_text())
+    half = host.octo("config:set", "-a", app, f"SSL_CERTIFICATE={certificate.read_text()}")
     assert "count together, and one of them is not set" in half
     refused = host.octo("config:set", f"{app}/SSL_KEY", other.read_text(), code=1)
     assert "its key is another one's, they do not match" in refused and "PRIVATE KEY" not in refused
