@@ -34,10 +34,10 @@ def test_an_app_holds_no_socket_folder_port_or_privilege_of_the_host(host: Host,
         asked = container["HostConfig"]
         assert (asked["Privileged"], asked["PidMode"], asked["IpcMode"]) == (False, "", "private")
         assert not asked["PortBindings"] and not asked["PublishAllPorts"] and not asked["Devices"]
-        assert asked["NetworkMode"] == host.instance
+        assert asked["NetworkMode"] == f"{host.instance}-apps"
     run = host.home / "octo" / "run"
-    seen = host.octo("run", "-a", app, "--", f"ls {SOCKETS} {run} 2>/dev/null; echo looked")
-    assert seen.strip() == "looked"
+    seen = host.octo("run", "-a", app, "--", f"ls -d {SOCKETS} {run} /etc/passwd 2>/dev/null; true")
+    assert seen.strip() == "/etc/passwd"
 
 
 def of(host: Host, app: str) -> list[str]:

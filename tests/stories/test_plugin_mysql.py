@@ -132,6 +132,8 @@ def test_an_app_has_a_mysql_server_of_its_own_whose_data_outlives_it(host: Host,
     assert [v["app"] for v in host.json("volumes") if v["app"] == data] == [data]
     assert "Removing the data" in host.octo("mysql:delete", app, "--data")
     assert [v["app"] for v in host.json("volumes") if v["app"] == data] == []
+    again = host.octo("mysql:delete", app, "--data")
+    assert again == f"Taking its keys and its link from {app}.\nThere is no data of {app}.\n"
 
 
 @pytest.mark.row("L40")
