@@ -132,6 +132,16 @@ def test_what_is_no_domain_is_refused(given: str) -> None:
         model.hostname(given)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", "Eve", "eve adams", "eve\n", 'eve",command="id', "eve\tx", "a/b", "ev\u00e9", "eve,no-pty", "e" * 65, "$(id)"],
+    ids=repr,
+)
+def test_an_owner_of_a_key_brings_no_option_or_line_of_its_own(name: str) -> None:
+    with pytest.raises(Usage, match="as a name for a key's owner"):
+        model.user_name(name)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "65536", "80x", "", " 80", "080", "99999", "٣"])
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(Usage):
