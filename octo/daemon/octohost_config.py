@@ -103,8 +103,8 @@ def wanted(
 
 
 def in_order(names: Iterable[AppName]) -> Sequence[AppName]:
-    """What keeps others' data first, then what others link to by octohost's names (shop_redis), then the rest."""
-    return sorted(names, key=lambda name: (not name.endswith("_data"), "_" not in name, name))
+    """What keeps others' data first; then what others link to, by octohost's names: shop_redis before shop."""
+    return sorted(names, key=lambda name: (not name.endswith("_data"), -name.count("_"), name))
 
 
 def _entry(entry: Any, number: int) -> tuple[str, bytes]:

@@ -39,10 +39,13 @@ class Copy:
             return None
         except OSError:
             raise _refused(path, "it, or a folder above it, is a link or no plain file") from None
-        with open(number, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(number).st_mode):
                 raise _refused(path, "it is no plain file")
-            data = file.read(most + 1)
+            with open(number, "rb", closefd=False) as file:
+                data = file.read(most + 1)
+        finally:
+            os.close(number)
         if len(data) > most:
             raise _refused(path, f"it is longer than {most // 1024} KB")
         return data

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import apps
-from tests.stories.conftest import Name, serving
+from tests.stories.conftest import Name, serving, store
 from tests.stories.host import GIT, PATH, Host
 
 Put = Callable[..., None]
@@ -31,8 +31,8 @@ ODD = 'it\'s "odd"\n$(id) `id` \\ end'
 
 
 @pytest.fixture(scope="module")
-def yard() -> Iterator[Host]:
-    with serving() as made:
+def yard(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with serving(**store(request)) as made:
         yield made
 
 
@@ -72,16 +72,18 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.mark.row("J8")
-def test_a_whole_octohost_moves_here_and_may_do_so_again(yard: Host, names: Name, put: Put, tmp_path: Path) -> None:
-    shop, plain, worker, own, dead = (names(stem) for stem in ("shop", "plain", "worker", "own", "dead"))
-    stray, copy, mark = names("stray"), tmp_path / "copy", tmp_path / "ran"
+Config = dict[str, dict[str, str]]
+
+
+def octohost(put: Put, copy: Path, stems: Mapping[str, str]) -> Config:
+    """Make the copy of a server with apps of all kinds; returns its KV."""
+    shop, plain, worker, own, dead, stray = stems.values()
     put(shop, apps.web("shop") | {"CNAME": f"www.{shop}.test\n"}, "feature")
     put(plain, apps.web("plain"))
     put(worker, apps.command("sleep 1000000", more="# NO_HTTP_PROXY\n"))
     put(own, apps.web("own"))
     put(dead, apps.failing("RUN exit 7"))
-    write(copy / "etc/default/octohost", DEFAULTS.format(mark=mark))
+    write(copy / "etc/default/octohost", DEFAULTS.format(mark=copy / "ran"))
     write(copy / f"etc/octohost/templates/{own}.ctmpl", TEMPLATE)
     write(copy / f"etc/octohost/templates/{plain}.ctmpl", "{{ datacenters }}")
     given = {
@@ -94,7 +96,15 @@ def test_a_whole_octohost_moves_here_and_may_do_so_again(yard: Host, names: Name
         "../x": {"KEY": "value"},
     }
     kv(copy, given)
+    return given
 
+
+@pytest.mark.row("H1", "J8")
+def test_a_whole_octohost_moves_here_and_may_do_so_again(yard: Host, names: Name, put: Put, tmp_path: Path) -> None:
+    stems = {stem: names(stem) for stem in ("shop", "plain", "worker", "own", "dead", "stray")}
+    shop, plain, worker, own, dead, stray = stems.values()
+    copy = tmp_path / "copy"
+    given = octohost(put, copy, stems)
     said = yard.octo("import:octohost", str(copy), code=1)
     assert f"cannot serve 1 of what was imported: {dead}\n" in said and "exit code 7" in said, said
     served = {shop: "shop v1 parent", f"{shop}-feature": "shop v1 branch", plain: "plain v1 ", own: "own v1 "}
@@ -110,7 +120,7 @@ def test_a_whole_octohost_moves_here_and_may_do_so_again(yard: Host, names: Name
     assert f'{own}: SSL_KEY is left out: "/etc/nginx/ssl.key" is neither' in said and '"octohost/../x/KEY"' in said
     assert f"{stray}: there is no app of that name; its config is kept for one" in said and ODD not in said
     assert "octo takes: CONSUL_SERVER" in said and "not run, so not taken: DOMAIN_SUFFIX" in said
-    assert "not octo's: MYSQL_SERVER" in said and not mark.exists()
+    assert "not octo's: MYSQL_SERVER" in said and not (copy / "ran").exists()
     yard.octo("apps:create", stray)
     assert yard.json("config", "-a", stray) == {"KEPT": "yes"}
 
@@ -128,17 +138,21 @@ def test_what_links_to_another_comes_after_it_whatever_its_name(
     yard: Host, names: Name, put: Put, tmp_path: Path
 ) -> None:
     """The order by names is a guess; who came too early is tried once more."""
-    web = names("web")
-    other = names("zebra")
-    put(web, apps.web("linked", more=f"# LINK_SERVICE cache {web}\nEXPOSE 5000\n"))
-    put(f"{web}_cache", apps.command("sleep 1000000", more="# NO_HTTP_PROXY\n"))
-    put(other, {"readme.txt": "no app\n"})
+    early, late, words = names("early_x"), names("late"), names("words")
+    store = f"{late}_store"
+    put(early, apps.web("early", more=f"# LINK_SERVICE store {late}\nEXPOSE 5000\n"))
+    put(late, apps.web("late", more="# LINK_SERVICE store\nEXPOSE 5000\n"))
+    put(store, apps.web("store", more="# NO_HTTP_PROXY\nEXPOSE 5000\n"))
+    put(words, {"readme.txt": "no app\n"})
+    yard.octo("apps:create", early)
+    yard.octo("apps:allow", early, f"link={late}")
     said = yard.octo("import:octohost", str(tmp_path / "copy"), code=1)
     try:
-        assert yard.get(web) == (200, "linked v1 ") and "Imported 2 of 3" in said
-        assert f"{other}: kept without a release: There is no Dockerfile present." in said
+        assert yard.get(early) == (200, "early v1 ") and yard.get(late) == (200, "late v1 ")
+        assert f"{early}, once more" in said and f"{late}, once more" not in said and "Imported 3 of 4" in said
+        assert f"{words}: kept without a release: There is no Dockerfile present." in said
     finally:
-        yard.octo("apps:destroy", f"{web}_cache", "--confirm", f"{web}_cache", code=None)
+        yard.octo("apps:destroy", store, "--confirm", store, code=None)
 
 
 def test_a_hostile_copy_is_refused_and_nothing_outside_of_it_is_read(yard: Host, names: Name, tmp_path: Path) -> None:
