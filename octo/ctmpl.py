@@ -15,7 +15,8 @@ _UPSTREAM = re.compile(rf"^[ \t]*upstream\s+{NAME}\s*\{{", re.MULTILINE)
 _LISTEN = re.compile(r"^([ \t]*)listen\s+[^;{]*;", re.MULTILINE)
 _PASS = re.compile(rf"proxy_pass\s+http://{NAME}/?;")
 _DROPPED = re.compile(
-    r"^[ \t]*include\s+\S*(?:ssl|location)\.conf;[ \t]*\n?|^[ \t]*ssl_certificate(?:_key)?\s[^;]*;[ \t]*\n?",
+    r"^[ \t]*include\s+\S*(?:ssl|location)\.conf;[ \t]*\n|^[ \t]*ssl_certificate(?:_key)?\s[^;]*;[ \t]*\n"
+    r"|(?<=[\s;{])include\s+\S*(?:ssl|location)\.conf;|(?<=[\s;{])ssl_certificate(?:_key)?\s[^;]*;",
     re.MULTILINE,
 )
 _KEY = re.compile(r'(key|keyExists|key_exists)\s+"(?:[^"]*/)?([A-Za-z_][A-Za-z0-9_]*)"')

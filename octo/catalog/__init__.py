@@ -175,6 +175,10 @@ class Catalog:
         """All keys under a name, sub-keys too, whether there is an app of it or not."""
         return [key for key, _ in self.store.list(f"{CONFIG}{name}/")]
 
+    def keep_config(self, name: AppName, config: Mapping[str, str]) -> None:
+        """Write config under a name for the app that will have it."""
+        self.store.put_many([Write(f"{CONFIG}{name}/{key}", value.encode()) for key, value in config.items()])
+
     def forget_config(self, name: AppName) -> int:
         """Remove all of them; returns how many there were."""
         keys = self.kept_config(name)

@@ -1,4 +1,4 @@
-"""move:sites, apps:import: repositories that come from elsewhere."""
+"""move:sites, import:octohost, apps:import: repositories that come from elsewhere."""
 
 from typing import Annotated
 
@@ -28,6 +28,17 @@ def move(given: Annotated[list[str], word("sites IP [USER]")], as_: As = Format.
     if given[0] != "sites" or len(given) == 1:
         raise Usage("cannot tell what to move", hint="Say: octo move:sites IP [USER]")
     sites(given[1:], as_)
+
+
+@command("import:octohost", GROUP)
+def octohost(folder: Annotated[str, word("DIR")], as_: As = Format.TEXT) -> None:
+    """Take over a whole octohost: its apps, config, domains and templates.
+
+    DIR, by its whole path, is a copy of its files: home/git, etc/default/octohost, etc/octohost/templates, and the
+    config as kv.json (consul kv export > kv.json) or config.export (octo config:export > config.export). Nothing in
+    it is run. One app that fails does not stop the others; repeat it as often as you like.
+    """
+    change("POST", "/octo/octohost-import", {"folder": folder}, as_)
 
 
 @command("apps:import", "Apps")

@@ -81,7 +81,8 @@ class BranchApps:
     def _config(self, parent: App, app: App) -> list[Write]:
         if not self.rules.copy:
             return []
-        given = {k: v for k, v in self._catalog.config(parent).items() if k not in COPIED_NOT}
+        kept = self._catalog.config(app)  # under its name already, as what was imported from an octohost: that counts
+        given = {k: v for k, v in self._catalog.config(parent).items() if k not in COPIED_NOT and k not in kept}
         return list(self._catalog.config_writes(app, given))
 
     def _taken(self, parent: App, app: App) -> Taken:

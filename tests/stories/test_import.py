@@ -155,7 +155,7 @@ def test_the_sites_of_another_host_move_here(yard: Host, names: Name, bare: Bare
     other = OtherHost(yard)
     broken = f"broken-{os.urandom(3).hex()}"
     bare(other.git / f"{one}.git", apps.web("at home"))
-    bare(other.git / f"{two.replace('-', '_')}.git", {"readme.txt": "no app\n"})
+    bare(other.git / f"{two.replace('-', '.')}.git", {"readme.txt": "no app\n"})
     (other.git / f"{broken}.git" / "objects").mkdir(parents=True)
     (other.git / f"{broken}.git" / "HEAD").write_text("ref: refs/heads/master\n")
     (other.git / f"{broken}.git" / "packed-refs").write_text(f"{'1' * 40} refs/heads/master\n")
@@ -167,7 +167,7 @@ def test_the_sites_of_another_host_move_here(yard: Host, names: Name, bare: Bare
         assert "Moved 2 of 3 from root@127.0.0.1" in said and "uid=" not in said
         assert f"cannot move 1 of 3: {broken}" in said and broken not in [a["name"] for a in yard.json("apps")]
         assert yard.get(one) == (200, "at home v1 ")
-        assert f"{two.replace('-', '_')} -> {two}: its code is here, nothing is deployed" in said
+        assert f"{two.replace('-', '.')} -> {two}: its code is here, nothing is deployed" in said
         said = yard.octo("move:sites", "127.0.0.1", "root", code=1)
         assert yard.get(one) == (200, "at home v1 ")
     finally:

@@ -54,6 +54,14 @@ def test_services_in_a_place_of_their_own_are_a_loop() -> None:
     assert "{% for instance in instances %} a {{ instance.address }};{% else %} a b;{% endfor %}" in found
 
 
+def test_what_stands_on_one_line_is_translated_too() -> None:
+    found = translated("location / { include location.conf; proxy_pass http://REPLACEME; }  # include ssl.conf;\nx;\n")
+    assert (
+        found.split() == ["location", "/", "{", "include", "proxy.conf;", "}", "#", "x;"]
+        and "#" in found.splitlines()[0]
+    )
+
+
 @pytest.mark.parametrize("text", ["{{ $x := 1 }}", '{{range service "a"}}', "a\n{{ datacenters }}", "{{end}}"])
 def test_what_octo_does_not_know_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(Usage, match="cannot translate the template"):
