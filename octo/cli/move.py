@@ -7,15 +7,16 @@ from octo.cli.tree import As, Format, change, command, word
 from octo.errors import Usage
 from octo.model import app_name
 
-GROUP = "Server"
+GROUP = "Moving"
 USER = "ubuntu"
 
 
 @command("move:sites", GROUP)
 def sites(given: Annotated[list[str], word("IP [USER]")], as_: As = Format.TEXT) -> None:
-    """Fetch every app of another octohost by ssh, as root here and USER (ubuntu) there, and deploy it.
+    """Fetch every app of another octohost by ssh, and deploy it.
 
-    One that fails does not stop the others. Repeat it as often as you like: what has come is not built twice.
+    As root here, and USER (ubuntu) there. One that fails does not stop the others. Repeat it as often as you like: what
+    has come is not built twice.
     """
     words.at_most(2, given)
     host, user = given[0], given[1] if len(given) > 1 else USER
@@ -41,9 +42,9 @@ def octohost(folder: Annotated[str, word("DIR")], as_: As = Format.TEXT) -> None
     change("POST", "/octo/octohost-import", {"folder": folder}, as_)
 
 
-@command("apps:import", "Apps")
+@command("apps:import", GROUP)
 def bring(given: Annotated[list[str], word("APP PATH")], as_: As = Format.TEXT) -> None:
-    """Take the code of a bare repository on this host, given by its whole path, into APP, and deploy it."""
+    """Take the code of a bare repository on this host into APP, and deploy it."""
     words.at_most(2, given)
     if len(given) < 2:
         raise Usage(
