@@ -1,8 +1,9 @@
 """The thin `octo` on the PATH: hand arguments, terminal and streams to octod, where the commands run warm.
 
-It prints nothing itself but that octod is not there. Found, in this order: $OCTO_SOCKET, $OCTO_HOME/run/octo.sock,
-.octo/run/octo.sock here and in every folder above, that of this checkout, EMBEDDED, SYSTEM. A socket met by
-looking around counts only when it belongs to root or to the caller: the message carries the caller's terminal.
+OCTO_HOST names an octo elsewhere (far.py). It prints nothing itself but that octod is not there. Found, in this order:
+$OCTO_SOCKET, $OCTO_HOME/run/octo.sock, .octo/run/octo.sock here and in every folder above, that of this checkout,
+EMBEDDED, SYSTEM. A socket met by looking around counts only when it belongs to root or to the caller: the message
+carries the caller's terminal.
 What must work without octod (help, version, doctor, store:migrate) is run in place then, by the checkout's own Python.
 Whole process without octod's part 6.3 ms, `python3 -I -S -c pass` 5.8.
 """
@@ -27,6 +28,11 @@ def main(arguments: "list[str]") -> int:
         from gitreceive import local
 
         return local.main(arguments[1:])
+    place = _env("OCTO_HOST") or _env("HEROKU_HOST")
+    if place:
+        from gitreceive import far
+
+        return far.main(place, arguments)
     path = find_socket()
     saved = _terminal_modes()
     arguments, stdin = _opened(arguments)

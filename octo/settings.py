@@ -79,7 +79,8 @@ class Settings:
     # What comes from octohost, whose own file sets them too.
     octohost_file: Path = Path("/etc/default/octohost")  # read, never run; octo.toml and OCTO_* win over it
     plugins: Path = Path("/usr/local/octohost/plugins")  # beside the folder plugins of home
-    email_notification: str = ""  # who is to hear of failures
+    email_notification: str = ""  # address that hears of deploys that failed
+    sendmail: str = "/usr/sbin/sendmail"  # the program that sends it
     logspout_target: str = ""  # syslog://HOST:PORT or syslog+tcp://HOST:PORT that the apps' logs are shipped to
     remote_syslog_destination: str = ""  # host that nginx's and the apps' logs are shipped to, over UDP
     remote_syslog_port: str = ""  # and its port

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from octo import codec
 from octo.catalog import Catalog
+from octo.errors import DeployFailed, RouterFailed
 from octo.journal import Entry, Journal, Procedure, Step, Way
+from octo.model import App
 from octo.pipeline.links import Links
 from octo.pipeline.outfit import Outfitter
 from octo.pipeline.permits import Permits
@@ -38,7 +40,10 @@ class Deployer:
         instance: str,
         budgets: Budgets,
         later: Callable[[Callable[[], object]], None],
+        failed: Callable[[App, str], None] = lambda app, why: None,
     ) -> None:
+        """failed: told of each deploy that failed, with the reason."""
+        self._failed = failed
         self._ports, self._catalog, self._routing, self._journal = ports, catalog, routing, journal
         self._instance, self._budgets, self._later = instance, budgets, later
         self.links = Links(ports, catalog, journal, committed=COMMIT)
@@ -53,7 +58,11 @@ class Deployer:
         """
         progress = Progress(console, self._ports.clock)
         procedure = self.procedure(progress)
-        entry = self._journal.begin(procedure, deploy, before=lambda _: proceed())
+        try:
+            entry = self._journal.begin(procedure, deploy, before=lambda _: proceed())
+        except (DeployFailed, RouterFailed) as error:
+            self._failed(deploy.app, error.message)
+            raise
         self._later(lambda: self._journal.finish(self.procedure(), entry))
         done: Deploy = self._subject(entry)
         log.info("%s", procedure.about(done))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from octo.adapters.console_stream import StreamConsole
 from octo.adapters.disk_host import HostDisk
+from octo.adapters.mail_sendmail import SendMail
 from octo.adapters.receiver_script import ScriptReceiver
 from octo.assembly import Octo
 from octo.catalog import Catalog
@@ -59,7 +60,9 @@ def build(settings: Settings) -> Octo:
     routing = Routing(catalog, ports.router, settings.domain_suffix, health.well, more=settings.domain_suffixes)
     name, spans = settings.instance, budgets(settings)
     permits = Permits(ports, catalog, reserved(settings))
-    deployer = Deployer(ports, catalog, routing, journal, permits, instance=name, budgets=spans, later=background)
+    tell = SendMail(settings.email_notification, settings.sendmail, background).failed
+    known = (ports, catalog, routing, journal, permits)
+    deployer = Deployer(*known, instance=name, budgets=spans, later=background, failed=tell)
     wait = settings.push_wait
     changes = Changes(ports, catalog, routing, journal, deployer, instance=name, budgets=spans, wait=wait)
     account, guard, pruner = _disk(settings, engine, ports, catalog)

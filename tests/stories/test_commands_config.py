@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests import apps
-from tests.stories.host import PATH, Host, Repository
+from tests.stories.host import CHECKOUT, PATH, Host, Repository
 
 Make = Callable[[Mapping[str, str]], Repository]
 
@@ -119,3 +119,15 @@ def test_what_steers_octo_is_no_variable_of_the_app(host: Host, app: str, reposi
     shown = environment(host, app)
     assert "\nPLAIN=1\n" in shown and "CUSTOM_CHECK_INTERVAL" not in shown and "SSL_KEY" not in shown
     assert host.octo("config:get", app, "SSL_KEY") == "/etc/key\n"
+
+
+@pytest.mark.row("H8")
+def test_octo_on_another_machine_is_reached_by_its_host(host: Host, app: str) -> None:
+    host.octo("apps:create", app)
+    far = {"PATH": PATH, "OCTO_HOST": f"127.0.0.1:{host.ssh_port}", "OCTO_SSH": host.ssh_command()}
+    value = "a 'b' $(id) \n; c"
+    argv = [str(CHECKOUT / "bin" / "octo"), "config:set", f"{app}/KEY", value]
+    subprocess.run(argv, env=far, check=True)
+    done = subprocess.run([argv[0], "config:get", f"{app}/KEY"], env=far, capture_output=True, text=True, check=True)
+    assert done.stdout == value + "\n"
+    host.octo("apps:destroy", app, "--confirm", app)

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -72,3 +73,23 @@ def test_a_stop_lets_a_push_come_to_its_end(own_host: Host) -> None:
     assert host.get("shop") == (200, "hello v1 ")
     host.start()
     assert not host.left_over()
+
+
+@pytest.mark.row("I11")
+def test_after_a_reboot_all_apps_serve_again(own_host: Host) -> None:
+    """A reboot ends octod, nginx and every container at once; the engine is told to bring the containers back."""
+    host = own_host
+    Repository(host, "shop", apps.web("hello")).push()
+    host.octo("ps:scale", "-a", "shop", "web=2")
+    host.idle()
+    names = host.containers()
+    policy = ["docker", "inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", *names]
+    assert set(subprocess.check_output(policy, text=True).split()) == {"unless-stopped"}
+    host.kill()
+    master = int((host.home / "octo" / "nginx" / "run" / "nginx.pid").read_text())
+    os.kill(master, signal.SIGKILL)
+    subprocess.run(["docker", "kill", *names], check=True, capture_output=True)
+    host.start()
+    assert host.get("shop") == (200, "hello v1 ")
+    host.idle()
+    assert len(host.containers()) == 2 and not host.left_over()

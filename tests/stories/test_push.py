@@ -66,6 +66,7 @@ def test_a_failing_build_refuses_the_push_and_the_old_release_goes_on(host: Host
     assert "about to fail" in host.octo("builds:output", "-a", app, build["id"])
 
 
+@pytest.mark.row("I2")
 def test_an_app_that_never_answers_is_refused_with_where_it_listens(host: Host, app: str, repository: Make) -> None:
     clone = repository(apps.web("good"))
     clone.push()
@@ -166,6 +167,7 @@ def test_the_first_exposed_port_is_the_one(host: Host, app: str, repository: Mak
     assert f"\nPORT={port}\n" in "\n" + host.get(app, "/env")[1] + "\n"
 
 
+@pytest.mark.row("I13")
 @pytest.mark.row("D4")
 def test_port_in_config_wins(host: Host, app: str, repository: Make) -> None:
     clone = repository(apps.web("hello", more=""))

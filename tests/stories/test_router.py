@@ -72,6 +72,7 @@ def test_rendering_all_is_the_operators(host: Host) -> None:
     assert host.ssh("config:proxy").returncode == 1
 
 
+@pytest.mark.row("H6")
 @pytest.mark.row("J8")
 def test_https_is_forced_and_certified_by_config_at_once(
     host: Host, app: str, repository: Make, tmp_path: Path

@@ -54,6 +54,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(world, file, path, access.grant(Actor(UserName("ann"))))
 
 
+@pytest.mark.row("J1")
 @pytest.mark.row("L23")
 @pytest.mark.row("J12")
 @pytest.mark.parametrize(
