@@ -180,7 +180,7 @@ def test_a_port_of_two_apps_is_refused(router: Router) -> None:
 
 def test_without_its_module_nginx_serves_all_else(made: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Master, "stream_module", lambda self: None)
-    ports = HostPorts(Master(made.prefix, port=made.port, user=UID), UID)
+    ports = HostPorts(Master(made.prefix, ports=(made.port,), user=UID), UID)
     asked = streaming(5000, "127.0.0.1:1")
     assert "libnginx-mod-stream" in ports.taken(asked.streams)
     assert ports.servable([asked]) == [route("shop")]
