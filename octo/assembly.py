@@ -74,6 +74,8 @@ class Octo:
     def create(self, name: AppName, owner: UserName | None) -> App:
         app = self.catalog.create(name, now=self.ports.clock.now(), owner=owner)
         self.routing.refresh()
+        if "DOMAINS" in self.catalog.config(app):  # kept for an app of this name
+            self.background(self.foreign.look)
         return app
 
     def status(self, app: App) -> str:

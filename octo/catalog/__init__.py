@@ -39,11 +39,12 @@ from octo.catalog.writes import (
     digest,
     lock_key,
     release_key,
+    strange,
     usable,
 )
 from octo.errors import Conflict, Forbidden, Locked, NoSuchApp, NotFound, Taken
 from octo.model import App, AppName, Build, Domain, Fingerprint, Hostname, Key, Release
-from octo.ports import Store, Value, Write
+from octo.ports import Store, Write
 
 T = TypeVar("T")
 
@@ -85,6 +86,11 @@ class Catalog:
 
     def rename(self, app: App, name: AppName) -> App:
         """Move the name, and the config that is kept under it, in one transaction."""
+        if name != app.name and self.kept_config(name) and self.store.get(f"octo/names/{name}") is None:
+            raise Taken(
+                f'cannot rename "{app.name}": there is config under "{name}", kept of an app that went',
+                hint=f"Ask the operator to remove it: octo remove:config {name}",
+            )
         new = replace(app, name=name)
         old = self.store.list(f"{CONFIG}{app.name}/")
         moved = [Write(CONFIG + name + key.removeprefix(CONFIG + app.name), value.data) for key, value in old]
@@ -145,21 +151,13 @@ class Catalog:
 
     def strange(self) -> Mapping[str, bytes]:
         """The digest of each app's config (by App.id) that is another than octo knows of."""
-        values: dict[str, list[tuple[str, Value]]] = {}
-        for key, value in self.store.list(CONFIG):
-            values.setdefault(key.split("/")[1], []).append((key, value))
         known = {key.removeprefix(KNOWN_CONFIG): value.data for key, value in self.store.list(KNOWN_CONFIG)}
-        owned: dict[str, set[str]] = {}
-        for domain in self.domains():
-            owned.setdefault(domain.app, set()).add(domain.hostname)
-        found = {}
-        for app in self.apps():
-            config = dict(usable(f"{CONFIG}{app.name}/", values.get(app.name, ())))
-            named = config.get("DOMAINS", "")
-            other = "DOMAINS" in config and set(named.replace(",", " ").split()) != owned.get(app.id, set())
-            if other or known.get(app.id, digest(config)) != digest(config):
-                found[app.id] = digest({**config, "-": named})
-        return found
+        return strange(self.apps(), self.store.list(CONFIG), known, self.domains())
+
+    def knows(self, app: App, config: Mapping[str, str]) -> bool:
+        """Whether octo wrote that config, or has made a release of it."""
+        found = self.store.get(KNOWN_CONFIG + app.id)
+        return found is not None and found.data == digest(config)
 
     def unusable(self) -> Sequence[str]:
         """Keys that stand where an app's config does, and cannot be config."""

@@ -65,6 +65,26 @@ def digest(config: Mapping[str, str]) -> bytes:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest().encode()
 
 
+def strange(
+    apps: Iterable[App], found: Iterable[tuple[str, Value]], known: Mapping[str, bytes], domains: Iterable[Domain]
+) -> dict[str, bytes]:
+    """As Catalog.strange. found: all that lies where config does. known: digests by App.id."""
+    values: dict[str, list[tuple[str, Value]]] = {}
+    for key, value in found:
+        values.setdefault(key.split("/")[1], []).append((key, value))
+    owned: dict[str, set[str]] = {}
+    for domain in domains:
+        owned.setdefault(domain.app, set()).add(domain.hostname)
+    result = {}
+    for app in apps:
+        config = dict(usable(f"{CONFIG}{app.name}/", values.get(app.name, ())))
+        named = config.get("DOMAINS", "")
+        other = "DOMAINS" in config and set(named.replace(",", " ").split()) != owned.get(app.id, set())
+        if other or known.get(app.id, digest(config)) != digest(config):
+            result[app.id] = digest({**config, "-": named})
+    return result
+
+
 def known_write(app: App, config: Mapping[str, str]) -> Write:
     """Say that octo knows of this config: it is in a release, or waits for the next one."""
     return Write(f"{KNOWN_CONFIG}{app.id}", digest(config))

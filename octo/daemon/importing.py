@@ -65,7 +65,7 @@ class Importer:
             yield app
         except OctoError:
             if made and not self._octo.catalog.builds(app):
-                self._octo.changes.destroy(app, user=None, keep_config=True)  # as it was before
+                self._octo.changes.destroy(app, user=None, keep_config=True, keep_branches=True)  # as before
             raise
 
     def _push(self, app: App, tar: int, console: Console) -> int:

@@ -27,6 +27,7 @@ from octo.settings import Settings
 DID_NOT_KNOW = (0, 10, 127)
 WAITING = 64  # promises kept at most; the oldest is dropped
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
+NOGROUP = 65534
 LARGEST = 64 * 1024  # bytes of an env file
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Plugin:
     name: str
     program: Path
     problem: str = ""  # why it is not run
+    owner: int = -1  # as looked at with that: whatever is swapped in later runs with no other rights
 
 
 class Plugins:
@@ -52,7 +54,7 @@ class Plugins:
         for folder in self._folders:
             for program in sorted(folder.glob("*/commands")):
                 programs.setdefault(program.parent.name, program)
-        return [Plugin(name, path, distrust(path)) for name, path in sorted(programs.items())]
+        return [Plugin(name, path, *examined(path)) for name, path in sorted(programs.items())]
 
     def expect(self, words: Sequence[str], *, help: bool) -> str:
         """Promise to run the words; the secret that comes back works once."""
@@ -86,7 +88,7 @@ class Plugins:
             hint = "Mend it: only its owner and root may change it and what it lies in."
             raise Usage(f'cannot use the plugin "{plugin.name}": {plugin.problem}', hint=hint)
         assert call.streams
-        owner = plugin.program.stat().st_uid
+        owner = plugin.owner
         out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         ends = {out[0]: call.streams.stdout, err[0]: call.streams.stderr}
         log.info("running the plugin %s", plugin.name)
@@ -95,6 +97,7 @@ class Plugins:
                 [str(plugin.program.resolve()), *words],
                 env=self._environment(plugin, owner),
                 user=owner or None,
+                groups=_groups(owner),
                 stdin=call.streams.stdin,
                 stdout=out[1],
                 stderr=err[1],
@@ -123,29 +126,57 @@ class Plugins:
             problem = distrust(file)
             if problem:
                 raise Usage(f'cannot use the plugin "{plugin.name}": {problem}')
-            own = {str(k): v for k, v in dotenv(file.read_text()[:LARGEST]).items()}
+            own = {str(k): v for k, v in dotenv(_text(file, owner)).items()}
         return {"HOME": home, "LANG": "C.UTF-8", **own, "OCTO_HOME": str(self._home), "OCTO_VERSION": __version__}
+
+
+def _groups(owner: int) -> Sequence[int]:
+    """Those of the owner, its own first; a number without a name has nobody's."""
+    try:
+        known = pwd.getpwuid(owner)
+    except KeyError:
+        return [NOGROUP]
+    return [known.pw_gid, *(g for g in os.getgrouplist(known.pw_name, known.pw_gid) if g != known.pw_gid)]
+
+
+def _text(file: Path, owner: int) -> str:
+    """Of the very file that is looked at: root reads nothing for somebody by a link that was swapped in."""
+    try:
+        number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Usage(f'cannot read "{file}": {error.strerror}') from None
+    with open(number, "rb") as opened:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, owner) or found.st_mode & OTHERS:
+            raise Usage(f'cannot read "{file}": it is not a file of the plugin\'s owner alone')
+        return opened.read(LARGEST).decode("utf-8", "replace")
 
 
 def distrust(file: Path) -> str:
     """Why others than its owner and root could change what is run; "" when none can."""
+    return examined(file)[0]
+
+
+def examined(file: Path) -> tuple[str, int]:
+    """That, and the owner by whom it was judged."""
+    owner = -1
     try:
         real = file.resolve(strict=True)
         owner = real.stat().st_uid
         if not stat.S_ISREG(real.stat().st_mode):
-            return f'"{file}" is no file'
+            return f'"{file}" is no file', owner
         if file.name == "commands" and not os.access(real, os.X_OK):
-            return f'"{file}" is not executable'
+            return f'"{file}" is not executable', owner
         for place in (real, *real.parents, *file.absolute().parents):
             found = place.stat()
             sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX  # as /tmp: each may change his own
             if found.st_mode & OTHERS and not sticky:
-                return f'others may write "{place}"'
+                return f'others may write "{place}"', owner
             if found.st_uid not in (0, owner):
-                return f'"{place}" belongs to somebody else'
+                return f'"{place}" belongs to somebody else', owner
     except OSError as error:
-        return f'"{file}" cannot be looked at: {error.strerror}'
-    return ""
+        return f'"{file}" cannot be looked at: {error.strerror}', owner
+    return "", owner
 
 
 def _pass_on(running: "subprocess.Popen[bytes]", ends: Mapping[int, int]) -> bool:

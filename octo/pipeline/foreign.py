@@ -7,7 +7,7 @@ from functools import partial
 
 from octo.catalog import Catalog
 from octo.catalog.writes import CONFIG
-from octo.errors import OctoError
+from octo.errors import Locked, OctoError
 from octo.model import shown
 from octo.pipeline.deploy import Silent
 from octo.pipeline.scale import Changes
@@ -36,9 +36,8 @@ class Foreign:
         while not wait(0):
             try:
                 newest = self._catalog.store.watch(CONFIG, since, LONGEST)
-                since, changed = self._calm(newest), newest != since
-                if changed:
-                    self.look()
+                since = self._calm(newest)
+                self.look()  # also after a silence: what met a busy app is tried again
             except OctoError as error:
                 log.warning("cannot follow the config in the store: %s", error.message)
                 wait(PAUSE)
@@ -56,7 +55,8 @@ class Foreign:
     def problems(self) -> Sequence[str]:
         """What could not be taken over, and why: it waits for the next release."""
         odd = [f"{shown(key)}: no config has such a key or value" for key in self._catalog.unusable()]
-        return odd + sorted(why for _, why in self._failed.values())
+        with self._lock:
+            return odd + sorted(why for _, why in self._failed.values())
 
     def _calm(self, newest: int) -> int:
         """Wait until nothing changes any more, a while at most; returns the newest version."""
@@ -73,9 +73,12 @@ class Foreign:
             done = self._changes.adopt(app, Silent()) if app else None
             if app and done:
                 log.info("%s: %s, as v%d", app.name, done.description, done.version)
+        except Locked as error:  # tried again with the next look
+            log.info("the config in the store waits: %s", error.message)
         except OctoError as error:
             log.error("cannot take over the config in the store: %s", error.message)
-            self._failed[id] = (digest, f"{app.name if app else id}: {error.message}")
+            with self._lock:
+                self._failed[id] = (digest, f"{app.name if app else id}: {error.message}")
         finally:
             with self._lock:
                 self._busy.discard(id)

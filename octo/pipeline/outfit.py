@@ -66,7 +66,12 @@ class Outfitter:
             found += kept(self.instance, app, release)
         if release.options.volumes_from:
             data = self._data(app)
-            found += kept(self.instance, *data) if data else []
+            if data is None:  # started without them it would serve, and lose what it writes
+                raise DeployFailed(
+                    f'cannot start "{app.name}": the app that keeps its volumes is not there',
+                    hint=f"Push {app.name}_data: what it kept is still there.",
+                )
+            found += kept(self.instance, *data)
         return tuple(found)
 
     def _data(self, app: App) -> tuple[App, Release] | None:

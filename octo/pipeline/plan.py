@@ -135,3 +135,10 @@ def in_written_order(ports: Sequence[int], dockerfile: str) -> tuple[int, ...]:
     given = [w.lower().removesuffix("/tcp").partition("-")[0] for w in stage if not w.lower().endswith("/udp")]
     first = int(given[0]) if given and given[0].isascii() and given[0].isdigit() else None
     return tuple(sorted(ports, key=lambda p: p != first))
+
+
+def describe(changes: Mapping[str, str | None]) -> str:
+    """Keys only, never values: "Set A, B; unset C"."""
+    given, gone = [k for k, v in changes.items() if v is not None], [k for k, v in changes.items() if v is None]
+    parts = [f"Set {', '.join(given)}"] * bool(given) + [f"Unset {', '.join(gone)}"] * bool(gone)
+    return "; ".join(parts)

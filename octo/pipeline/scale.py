@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from octo.catalog import Catalog
 from octo.catalog.writes import app_write, known_write
-from octo.errors import DeployFailed, Locked, NotFound
+from octo.errors import Conflict, DeployFailed, Locked, NotFound
 from octo.formation import wanted
 from octo.journal import Journal, Procedure
 from octo.model import App, AppName, Release, UserName
 from octo.pipeline.deploy import Deployer
 from octo.pipeline.domains import KEY, Domains, MayRead, listed, without
-from octo.pipeline.plan import Deploy, cache_blob
+from octo.pipeline.plan import Deploy, cache_blob, describe
 from octo.pipeline.removal import Removal
 from octo.pipeline.routing import Routing
 from octo.pipeline.steering import containers_key, formation
@@ -81,16 +81,19 @@ class Changes:
             if live is None or not restart:
                 known = known_write(app, kept)
                 self._ports.store.put_many([*self._catalog.config_writes(app, changes), known])
-                console.result(f"{_describe(changes)}: for the next release.")
+                console.result(f"{describe(changes)}: for the next release.")
                 return None
             return self._reconfigured(app, live, kept, changes, user, console)
 
     def adopt(self, app: App, console: Console) -> Release | None:
         """Make a release of config that somebody else wrote into the store; None when there is nothing new in it."""
-        if (domains := self._catalog.config(app).get(KEY)) is not None:
-            self.domains.set(app, listed(domains), lambda other: True)  # it is the operator who is told
+        names = self._catalog.config(app).get(KEY)
+        if names is not None and set(listed(names)) != {d.hostname for d in self._catalog.domains(app)}:
+            self.domains.set(app, listed(names), lambda other: True)  # it is the operator who is told
         with self.alone(app, "a change of config in the store", _waiting(console)) as app:
             now, live = self._catalog.config(app), self._catalog.live(app)
+            if self._catalog.knows(app, now):
+                return None
             before = live.config if live else now
             keys = sorted(now.keys() | before.keys())
             changes = without({k: now.get(k) for k in keys if now.get(k) != before.get(k)})
@@ -111,13 +114,13 @@ class Changes:
         there: bool = False,
     ) -> Release:
         """there: the changes are in the store already; the commit must not write them, they may be gone by then."""
-        what = _describe(changes) + ", in the store" * there
+        what = describe(changes) + ", in the store" * there
         release = successor(self._ports, self._catalog, app, live, config, what, user)
         scale, writes = formation(self._catalog, app, release), {} if there else changes
         want = {} if app.stopped else wanted(release.processes, scale)
         deploy = Deploy(app, release, fresh=True, want=want, config=writes, scale=scale, stop=app.stopped)
         done = self._deployer.deploy(deploy, console).release
-        console.result(f"{_describe(changes)}: v{done.version} is live.")
+        console.result(f"{describe(changes)}: v{done.version} is live.")
         return done
 
     def reload(self, app: App, *, user: UserName | None, console: Console) -> Release:
@@ -229,6 +232,9 @@ class Changes:
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
             refuse_with_volumes(self._ports.runtime.volumes(app.name), app)
+            live = self._catalog.live(app)
+            if live and live.options.volumes_from:
+                raise Conflict(f'cannot rename "{app.name}": its volumes are found by its name')
             old = self._ports.registry.services(app.name)
             renamed = self._catalog.rename(app, name)
             for service in old:
@@ -238,21 +244,32 @@ class Changes:
             self._routing.refresh()
             return renamed
 
-    def destroy(self, app: App, *, user: UserName | None, keep_config: bool = False, volumes: bool = False) -> None:
+    def destroy(
+        self,
+        app: App,
+        *,
+        user: UserName | None,
+        keep_config: bool = False,
+        keep_branches: bool = False,
+        volumes: bool = False,
+    ) -> None:
         """Forget the app and those of its branches, then remove all that belonged to them.
 
         Once forgotten, a crash goes on to the end: the branches' apps have got an end with the same write.
-        keep_config: the app's own stays, for an app that will have the name.
+        keep_config: the app's own stays, for an app that will have the name; keep_branches: that of its branches.
         """
         holder = f"a destroy by {user or 'the operator'}"
         with ExitStack() as held:
             app = held.enter_context(self.alone(app, holder, lambda _: None))
-            own = [held.enter_context(self.alone(a, holder, lambda _: None)) for a in self._catalog.branch_apps(app)]
+            own = []
+            for each in self._catalog.branch_apps(app):
+                with suppress(NotFound):  # its time has come meanwhile
+                    own.append(held.enter_context(self.alone(each, holder, lambda _: None)))
             if volumes:
                 refuse_in_use(self._catalog, app)
             self._removal.remove(app, keep_config=keep_config, volumes=volumes)
             for each in own:
-                self.remove(each)
+                self._removal.remove(each, keep_config=keep_branches)
 
     def remove(self, app: App) -> None:
         """What `destroy` does with one app. Its lock is the caller's."""
@@ -277,10 +294,3 @@ def _waiting(console: Console) -> Callable[[str], None]:
 
 def _while(app: App) -> str:
     return " once it is started again" if app.stopped else ""
-
-
-def _describe(changes: Mapping[str, str | None]) -> str:
-    """Keys only, never values: "Set A, B; unset C"."""
-    given, gone = [k for k, v in changes.items() if v is not None], [k for k, v in changes.items() if v is None]
-    parts = [f"Set {', '.join(given)}"] * bool(given) + [f"Unset {', '.join(gone)}"] * bool(gone)
-    return "; ".join(parts)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from octo.catalog.writes import address_write, lock_key
+from octo.catalog.writes import lock_key
 from octo.errors import Locked, NotFound, Usage
 from octo.journal import Journal
 from octo.model import App, UserName, shown
@@ -44,9 +44,7 @@ def kill(
             if service.address == found.address and not service.by_hand:
                 ports.registry.deregister(service.id)
         ports.runtime.stop(found.name, grace)
-        if found.process not in ONE_OFF:  # those have an address of the engine's choice
-            ports.store.put_many([address_write(found.address, None)])
-        return found
+        return found  # the reconciler takes the address back: a deploy that retires it does so, too
 
 
 def clean(ports: Ports, journal: Journal) -> Sequence[str]:

@@ -213,11 +213,21 @@ class Steps:
     def truth(self, deploy: Deploy) -> Sequence[Write]:
         writes = [app_write(deploy.app), targets_write(deploy.app, _targets(deploy))]
         if deploy.fresh or deploy.config:  # scaling may change CONTAINERS
-            writes += [release_write(deploy.release), known_write(deploy.app, deploy.release.config)]
-            writes.append(self._catalog.live_write(deploy.app, deploy.release))
+            writes += [release_write(deploy.release), self._catalog.live_write(deploy.app, deploy.release)]
+            writes += self._known(deploy)
         writes += [scale_write(deploy.app, deploy.scale)] if deploy.scale else []
         writes += self._domains.writes_of_push(deploy.app, deploy.domains) if deploy.domains is not None else []
         return [*writes, *self._catalog.config_writes(deploy.app, deploy.config)]
+
+    def _known(self, deploy: Deploy) -> Sequence[Write]:
+        """A new release has all of the config; scaling leaves what waits for the next one waiting."""
+        if deploy.fresh:
+            return [known_write(deploy.app, deploy.release.config)]
+        now = self._catalog.config(deploy.app)
+        if not self._catalog.knows(deploy.app, now):
+            return []  # somebody else changed it, which is still to become a release
+        after = {k: v for k, v in {**now, **deploy.config}.items() if v is not None}
+        return [known_write(deploy.app, after)]
 
     # --- drain, retire ---
 

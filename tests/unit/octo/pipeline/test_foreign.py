@@ -1,6 +1,10 @@
 """Config that others write into the store."""
 
+import pytest
+
 from octo.catalog.writes import CONFIG
+from octo.errors import Taken
+from octo.model import AppName
 from octo.pipeline.foreign import Foreign
 from tests.crash.world import World
 from tests.fakes import FakeConsole
@@ -87,3 +91,23 @@ def test_domains_in_the_store_are_the_apps_at_once_and_no_release() -> None:
     watching.look()
     assert "as a domain" in watching.problems()[0]
     assert len(world.catalog.domains(app)) == 2
+
+
+def test_what_waits_for_the_next_release_waits_through_a_scale_and_a_change_of_domains() -> None:
+    world = pushed()
+    app = world.there()
+    world.changes.config(app, {"CONTAINERS": "1"}, user=None, console=FakeConsole(), restart=True)
+    world.changes.config(app, {"LATER": "1"}, user=None, console=FakeConsole(), restart=False)
+    world.changes.scale(world.there(), {"web": 2}, user=None, console=FakeConsole())
+    assert world.catalog.config(app)["CONTAINERS"] == "2" and not world.catalog.strange()
+    put(world, "DOMAINS", b"www.shop.test")
+    foreign(world).look()
+    assert [d.hostname for d in world.catalog.domains(app)] == ["www.shop.test"]
+    assert "LATER" not in world.catalog.releases(app)[-1].config
+
+
+def test_no_app_is_renamed_onto_config_that_is_kept_of_another() -> None:
+    world = pushed()
+    world.store.put(f"{CONFIG}old/SECRET", b"1")
+    with pytest.raises(Taken, match='config under "old"'):
+        world.changes.rename(world.there(), AppName("old"), user=None)
