@@ -229,6 +229,9 @@ class Changes:
             self._ports.builder.forget(app.id)
             return size
 
+    def retiring(self) -> frozenset[str]:
+        return self._deployer.retiring()
+
     def rename(self, app: App, name: AppName, *, user: UserName | None) -> App:
         with self.alone(app, f"a rename by {user or 'the operator'}", lambda _: None) as app:
             refuse_with_volumes(self._ports.runtime.volumes(app.name), app)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from octo.catalog.writes import lock_key
+from octo.catalog.writes import address_write, lock_key
 from octo.errors import Locked, NotFound, Usage
 from octo.journal import Journal
 from octo.model import App, UserName, shown
@@ -44,7 +44,10 @@ def kill(
             if service.address == found.address and not service.by_hand:
                 ports.registry.deregister(service.id)
         ports.runtime.stop(found.name, grace)
-        return found  # the reconciler takes the address back: a deploy that retires it does so, too
+        # What a deploy drains at this moment gives its address back by itself: twice could be somebody else's.
+        if found.process not in ONE_OFF and found.name not in changes.retiring():
+            ports.store.put_many([address_write(found.address, None)])
+        return found
 
 
 def clean(ports: Ports, journal: Journal) -> Sequence[str]:

@@ -96,7 +96,6 @@ def test_kill_ends_one_container_of_that_app_and_another_takes_its_place(run: Ru
     left = [r.name for r in stage.world.runtime.list()]
     assert first.name not in left and second.name in left and len(left) == 2
     assert all(s.address != first.address for s in stage.world.registry.services("shop"))
-    stage.world.reconciler.again()  # takes the address back
     stage.world.check()
 
 
