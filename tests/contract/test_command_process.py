@@ -116,7 +116,7 @@ def test_stop_ends_the_warm_process_and_its_children() -> None:
                 commands.stop()
                 assert state.tails.get(timeout=20) == "closed"
             os.close(writer)
-        assert codes.get(timeout=20) == 129
+        assert codes.get(timeout=20) in (129, 137)  # on a busy machine it is too late to end by itself
         assert not Path(f"/proc/{pid}").exists()
         with pytest.raises(Unavailable, match="stopping"):
             commands.run({}, ["version"], [0, 1, 2], None, "")
